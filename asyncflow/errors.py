@@ -1,0 +1,265 @@
+"""Every exception of asyncflow: one tree, one class for each decision that a caller can take.
+
+Pure: no clock, no I/O, no asyncio. No exception of aiohttp or msgspec leaves the package; it stands behind ours as its cause.
+The text of an error is fit for a log: ids appear as digests, and tokens, addresses and signatures do not appear.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from asyncflow.redaction import digest, redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncflow.records import Job
+
+__all__ = [
+    "AccountError",
+    "AsyncflowError",
+    "AuthenticationError",
+    "BadRequestError",
+    "DecodeError",
+    "EdgeBlockedError",
+    "JobExpiredError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "LinkExpiredError",
+    "ModeratedError",
+    "OutcomeUnknownError",
+    "PaymentError",
+    "PermissionDeniedError",
+    "RateLimitedError",
+    "RedirectError",
+    "ServiceError",
+    "StallTimeoutError",
+    "StartTimeoutError",
+    "TransportError",
+    "UsageError",
+    "WaitTimeoutError",
+    "error_class",
+]
+
+
+class AsyncflowError(Exception):
+    """What every error of asyncflow is.
+
+    *message* is the cause in words, as the service gave it where it gave one: it may hold personal data, and `str(error)` does not.
+    *kind* names the cause (the words are those of https://useapi.net's answers: "not_found", "rate_limited", ...). *transient*
+    says whether the same request may get a better answer later. *retry_after* is the pause that the service asked for, in
+    seconds, or None. *status* is the HTTP status, *code* and *reason* are the service's own words for the cause. *job_id* is the
+    job in question and *job* its last record, where they are known.
+    """
+
+    default_kind: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        kind: str | None = None,
+        transient: bool = False,
+        retry_after: float | None = None,
+        status: int | None = None,
+        code: int | str | None = None,
+        reason: str | None = None,
+        job_id: str | None = None,
+        job: Job | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind or self.default_kind
+        self.transient = transient
+        self.retry_after = retry_after
+        self.status = status
+        self.code = code
+        self.reason = reason
+        self.job_id = job_id
+        self.job = job
+
+    def __str__(self) -> str:
+        text = redact(self.message) or self.kind.replace("_", " ")
+        if self.reason and self.reason not in text:
+            text = f"{text} ({redact(self.reason)})"
+        if self.status is not None:
+            text = f"{text} [HTTP {self.status}]"
+        return f"job {digest(self.job_id)}: {text}" if self.job_id is not None else text
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r}, kind={self.kind!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., AsyncflowError], tuple[type[AsyncflowError], dict[str, Any]]]:
+        return _rebuild, (type(self), vars(self).copy())
+
+
+def _rebuild(cls: type[AsyncflowError], fields: dict[str, Any]) -> AsyncflowError:
+    error = cls.__new__(cls, fields["message"])
+    error.__dict__.update(fields)
+    return error
+
+
+class UsageError(AsyncflowError):
+    """The call cannot work as it stands, and no request was made: no token, an empty id, a closed client, another event loop."""
+
+    default_kind = "usage"
+
+
+class BadRequestError(AsyncflowError):
+    """The service does not accept this request: mend it (400, 413 and every 4xx that has no class of its own)."""
+
+    default_kind = "bad_request"
+
+
+class AuthenticationError(AsyncflowError):
+    """The token was refused (401): nothing works until it is replaced."""
+
+    default_kind = "unauthorized"
+
+
+class PaymentError(AsyncflowError):
+    """The subscription has ended or the credits are spent (402, 412)."""
+
+    default_kind = "payment_required"
+
+
+class PermissionDeniedError(AsyncflowError):
+    """The job or the model belongs to somebody else, or a captcha was refused (403)."""
+
+    default_kind = "forbidden"
+
+
+class EdgeBlockedError(AsyncflowError):
+    """The service's edge refused the client before the API saw the request (403 that is not JSON)."""
+
+    default_kind = "edge_blocked"
+
+
+class JobNotFoundError(AsyncflowError):
+    """The service knows no such job (404). Flow Music answers so for expired jobs too."""
+
+    default_kind = "not_found"
+
+
+class JobExpiredError(AsyncflowError):
+    """The record is past its retention, 7 days on Google Flow (410)."""
+
+    default_kind = "expired"
+
+
+class ModeratedError(AsyncflowError):
+    """The prompt was refused (422): the same prompt never succeeds."""
+
+    default_kind = "moderated"
+
+
+class RateLimitedError(AsyncflowError):
+    """Too many requests (429); `retry_after` says how long to pause, if the service did."""
+
+    default_kind = "rate_limited"
+
+
+class AccountError(AsyncflowError):
+    """The Google account behind the job lost its session (596): its owner must connect it again."""
+
+    default_kind = "account_error"
+
+
+class ServiceError(AsyncflowError):
+    """The service or something behind it failed (408, 5xx, or an error inside a 200)."""
+
+    default_kind = "server"
+
+
+class TransportError(AsyncflowError):
+    """No answer, or only a part of one: connection refused, reset, timed out, cut off."""
+
+    default_kind = "transport"
+
+
+class DecodeError(AsyncflowError):
+    """An answer that is no record: empty, cut off, not JSON, or JSON of another kind."""
+
+    default_kind = "decode_error"
+
+
+class RedirectError(AsyncflowError):
+    """The server points elsewhere: the base URL is not that of the service. Redirects are never followed with a token."""
+
+    default_kind = "redirect"
+
+
+class LinkExpiredError(AsyncflowError):
+    """A media link is past its time, about six hours; ask for a fresh one with `get_asset_url`."""
+
+    default_kind = "url_expired"
+
+
+class JobFailedError(AsyncflowError):
+    """The job that was waited for ended without success; `job` is its last record and `job.failure` the cause."""
+
+    default_kind = "job_failed"
+
+
+class WaitTimeoutError(AsyncflowError, TimeoutError):
+    """A limit of time passed before the job ended. The job itself goes on: wait again with the same id."""
+
+    default_kind = "wait_timeout"
+
+
+class StartTimeoutError(WaitTimeoutError):
+    """The job was not started in time: it is still created or pending."""
+
+    default_kind = "start_timeout"
+
+
+class StallTimeoutError(WaitTimeoutError):
+    """The job's record has not moved for too long."""
+
+    default_kind = "stall_timeout"
+
+
+class OutcomeUnknownError(AsyncflowError):
+    """A job was submitted and the answer was lost: it may run and may have been paid for. It is never submitted again by itself."""
+
+    default_kind = "outcome_unknown"
+
+
+_CLASSES: dict[str, type[AsyncflowError]] = {
+    cls.default_kind: cls
+    for cls in (
+        UsageError,
+        BadRequestError,
+        AuthenticationError,
+        PaymentError,
+        PermissionDeniedError,
+        EdgeBlockedError,
+        JobNotFoundError,
+        JobExpiredError,
+        ModeratedError,
+        RateLimitedError,
+        AccountError,
+        ServiceError,
+        TransportError,
+        DecodeError,
+        RedirectError,
+        LinkExpiredError,
+        JobFailedError,
+        WaitTimeoutError,
+        StartTimeoutError,
+        StallTimeoutError,
+        OutcomeUnknownError,
+    )
+} | {
+    "client_error": BadRequestError,
+    "payload_too_large": BadRequestError,
+    "insufficient_credits": PaymentError,
+    "timeout": ServiceError,
+    "unavailable": ServiceError,
+    "upstream_error": ServiceError,
+}
+
+
+def error_class(kind: str) -> type[AsyncflowError]:
+    """Return the class of the errors of this *kind*, `AsyncflowError` itself for an unknown one."""
+    return _CLASSES.get(kind, AsyncflowError)

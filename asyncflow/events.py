@@ -1,0 +1,88 @@
+"""What a watch reports.
+
+Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.json.encode(event)` is one line of `asyncflow watch
+--json`, and `msgspec.json.decode(line, type=Event)` gives the event back.
+"""
+
+from datetime import datetime
+from typing import Self
+
+from msgspec import Struct
+
+from asyncflow.errors import AsyncflowError, error_class
+from asyncflow.records import AnyJob, Job
+from asyncflow.redaction import digest, redact
+
+__all__ = ["Abandoned", "Changed", "Ended", "Event", "Problem", "Unreachable"]
+
+
+class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
+    """The facts of an `AsyncflowError`, in a form that can be stored and sent; `exception()` makes it one again.
+
+    *message* is fit for a log. The other members are those of the error.
+    """
+
+    kind: str
+    message: str = ""
+    transient: bool = False
+    retry_after: float | None = None
+    status: int | None = None
+    code: int | str | None = None
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, error: AsyncflowError) -> Self:
+        """Return the facts of *error*."""
+        return cls(error.kind, redact(error.message), error.transient, error.retry_after, error.status, error.code, error.reason)
+
+    def exception(self, job_id: str | None = None, job: Job | None = None) -> AsyncflowError:
+        """Return the error that has these facts, of the class that goes with its kind."""
+        return error_class(self.kind)(
+            self.message,
+            kind=self.kind,
+            transient=self.transient,
+            retry_after=self.retry_after,
+            status=self.status,
+            code=self.code,
+            reason=self.reason,
+            job_id=job_id,
+            job=job,
+        )
+
+
+class Changed(Struct, frozen=True, tag="changed"):
+    """The status of a job that still runs is another than before; *previous* is None when it was read for the first time."""
+
+    job: AnyJob
+    previous: str | None = None
+
+
+class Ended(Struct, frozen=True, tag="ended"):
+    """The job is over, for better or worse: see `job.outcome`. There is exactly one `Ended` or `Abandoned` for each id."""
+
+    job: AnyJob
+
+
+class Abandoned(Struct, frozen=True, tag="abandoned"):
+    """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed. *job* is the last record, if any."""
+
+    job_id: str
+    error: Problem
+    job: AnyJob | None = None
+
+    def __repr__(self) -> str:
+        return f"Abandoned({digest(self.job_id)}, {self.error!r})"
+
+
+class Unreachable(Struct, frozen=True, tag="unreachable"):
+    """The job is still watched, but reads of it have been failing *since* then (aware). Reported once for each outage."""
+
+    job_id: str
+    since: datetime
+    error: Problem
+
+    def __repr__(self) -> str:
+        return f"Unreachable({digest(self.job_id)}, {self.since:%H:%M:%S}, {self.error!r})"
+
+
+Event = Changed | Ended | Abandoned | Unreachable

@@ -1,0 +1,193 @@
+"""What every service says about a job, in one vocabulary: `Job`, `Media`, `Failure`, `Outcome`.
+
+Pure: no clock, no I/O, no asyncio. The modules beside this one turn a service's own shapes into these.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from asyncflow.redaction import digest
+
+TERMINAL = frozenset({"completed", "failed"})
+
+
+class Outcome(StrEnum):
+    """What a job was worth, counted from its media and not from its status."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"
+    NO_OUTPUT = "no_output"
+    FAILED = "failed"
+
+
+class Media(Struct, frozen=True, gc=False, omit_defaults=True):
+    """A file that a job offers, or should have.
+
+    *kind* is "video", "image", "music" or "gif". *state* is "ok" where there is a file, "failed" where the service says why there is none
+    (*reasons*), and "unresolved" where it says nothing; with an *asset_id* an unresolved file may still be had.
+    *url* is a link that works without credentials until *expires_at* (aware, None if the link does not say); *thumbnail_url* is
+    a picture of the file and never the file. *duration* is its length in seconds.
+    """
+
+    kind: str
+    state: Literal["ok", "failed", "unresolved"]
+    url: str | None = None
+    thumbnail_url: str | None = None
+    encoded: str | None = None
+    asset_id: str | None = None
+    reasons: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    duration: float | None = None
+    seed: int | None = None
+    title: str | None = None
+
+    @property
+    def content(self) -> bytes | None:
+        """The file itself where the service sent it inline as base64, else None."""
+        return None if self.encoded is None else a2b_base64(self.encoded)
+
+    def __repr__(self) -> str:
+        return f"<Media {self.kind} {self.state}{''.join(f' {reason}' for reason in self.reasons)}>"
+
+
+class Failure(Struct, frozen=True, gc=False, omit_defaults=True):
+    """Why a job failed.
+
+    *message* is the service's sentence, *code* its number or word, *reason* the deepest machine-readable word
+    (`PUBLIC_ERROR_...`), *details* whatever else it says in prose. Each may be None: the service does not always tell.
+    """
+
+    message: str | None = None
+    code: int | str | None = None
+    reason: str | None = None
+    details: str | None = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job failed because its owner cancelled it."""
+        return self.code == "user_cancelled"
+
+    def __repr__(self) -> str:
+        return f"<Failure {self.reason or self.code}>"
+
+
+class Job(Struct, frozen=True, gc=False, tag_field="service"):
+    """One generation, as its service last described it.
+
+    *status* is the service's own word, whatever it is; only "completed" and "failed" are terminal. *kind* is "video", "image",
+    "music" or the service's word. *outcome* follows from status and media and cannot be set. Times are aware or None.
+    *captcha_attempts* counts the captcha solutions that were bought; *remaining_credits* is the account's balance after the
+    job, or None. `raw` is the answer as it came: nothing that is unknown today is lost.
+    """
+
+    service: ClassVar[str]
+
+    job_id: str
+    status: str = ""
+    kind: str = ""
+    outcome: Outcome = Outcome.PENDING
+    model: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    media: tuple[Media, ...] = ()
+    failure: Failure | None = None
+    remaining_credits: int | None = None
+    captcha_attempts: int = 0
+    reply_ref: str | None = None
+    record: Raw = field(default=Raw(b"null"), name="raw")
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "outcome", _count_outcome(self.status, self.media))
+
+    @property
+    def raw(self) -> bytes:
+        """The answer's bytes."""
+        return bytes(self.record)
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the status is final."""
+        return self.outcome is not Outcome.PENDING
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds from creation to the end, by the service's own clock; None while it runs or where the clock makes no sense."""
+        if not self.is_terminal or self.created_at is None or self.updated_at is None:
+            return None
+        seconds = (self.updated_at - self.created_at).total_seconds()
+        return seconds if seconds >= 0 else None
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The links of the media that are ok, in order; never thumbnails."""
+        return tuple(media.url for media in self.media if media.state == "ok" and media.url is not None)
+
+    @property
+    def media_total(self) -> int:
+        """How many files the job offers or should have offered."""
+        return len(self.media)
+
+    @property
+    def media_ok(self) -> int:
+        """How many files there are."""
+        return self._count("ok")
+
+    @property
+    def media_failed(self) -> int:
+        """How many files the service refused or failed to make, and said so."""
+        return self._count("failed")
+
+    @property
+    def media_unresolved(self) -> int:
+        """How many files are missing without a reason."""
+        return self._count("unresolved")
+
+    @property
+    def failed_reasons(self) -> tuple[str, ...]:
+        """The reasons of the failed media, in order."""
+        return tuple(reason for media in self.media if media.state == "failed" for reason in media.reasons)
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt as the service echoes it, None where it does not."""
+        prompt = _echo(self.record).get("prompt")
+        return prompt if isinstance(prompt, str) else None
+
+    def _count(self, state: str) -> int:
+        return sum(media.state == state for media in self.media)
+
+    def __hash__(self) -> int:
+        return hash((self.job_id, self.status))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {digest(self.job_id)} {self.kind} {self.status or 'without status'} {self.outcome}>"
+
+
+def _count_outcome(status: str, media: tuple[Media, ...]) -> Outcome:
+    word = status.lower()
+    if word not in TERMINAL:
+        return Outcome.PENDING
+    if word == "failed":
+        return Outcome.FAILED
+    ok = sum(item.state == "ok" for item in media)
+    if not ok:
+        return Outcome.NO_OUTPUT
+    return Outcome.SUCCEEDED if ok == len(media) else Outcome.PARTIAL
+
+
+def _echo(record: Raw) -> dict[str, Any]:
+    """Return the request that the record echoes, {} where there is none."""
+    try:
+        value = msgspec.json.decode(record)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    request = value.get("request") if isinstance(value, dict) else None
+    return request if isinstance(request, dict) else {}
