@@ -1,1 +1,158 @@
-"""asyncflow."""
+"""Hand asyncflow your job ids: it tells every status change, each outcome exactly once, and loses nothing.
+
+The names below are the public contract, with `asyncflow.records`, `asyncflow.simulator` and `asyncflow.testing`; each is
+loaded when it is first used, so that `import asyncflow` costs next to nothing. Imports point down this map and never up
+(tests/test_architecture.py holds it):
+
+    redaction                       what may be shown of a secret
+    errors                          one class for each decision that a caller can take
+    records                         what a service says about a job
+    events, protocol                what a watch reports; requests out, answers in
+    polling, pacing                 when to ask about each job, and how fast to ask at all
+    ------------------------------- pure above: no clock, no I/O, no asyncio
+    stream                          an async iterator over tasks that it owns
+    watcher                         JobWatcher: poll many jobs, yield their events
+    client                          AsyncClient: outbound HTTP
+    ------------------------------- shells above: one kind of I/O each
+    cli, dashboard, contrib         built from public names only
+    simulator, testing              witnesses: they share no code with what they test
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncflow.errors import (
+        AccountError,
+        AsyncflowError,
+        AuthenticationError,
+        BadRequestError,
+        DecodeError,
+        EdgeBlockedError,
+        JobExpiredError,
+        JobFailedError,
+        JobNotFoundError,
+        LinkExpiredError,
+        ModeratedError,
+        OutcomeUnknownError,
+        PaymentError,
+        PermissionDeniedError,
+        RateLimitedError,
+        RedirectError,
+        ServiceError,
+        StallTimeoutError,
+        StartTimeoutError,
+        TransportError,
+        UsageError,
+        WaitTimeoutError,
+    )
+    from asyncflow.events import (
+        Abandoned,
+        Changed,
+        Ended,
+        Event,
+        Problem,
+        Unreachable,
+    )
+    from asyncflow.records import (
+        AnyJob,
+        Failure,
+        FlowJob,
+        Job,
+        Media,
+        MusicJob,
+        Outcome,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Abandoned",
+    "AccountError",
+    "AnyJob",
+    "AsyncflowError",
+    "AuthenticationError",
+    "BadRequestError",
+    "Changed",
+    "DecodeError",
+    "EdgeBlockedError",
+    "Ended",
+    "Event",
+    "Failure",
+    "FlowJob",
+    "Job",
+    "JobExpiredError",
+    "JobFailedError",
+    "JobNotFoundError",
+    "LinkExpiredError",
+    "Media",
+    "ModeratedError",
+    "MusicJob",
+    "Outcome",
+    "OutcomeUnknownError",
+    "PaymentError",
+    "PermissionDeniedError",
+    "Problem",
+    "RateLimitedError",
+    "RedirectError",
+    "ServiceError",
+    "StallTimeoutError",
+    "StartTimeoutError",
+    "TransportError",
+    "Unreachable",
+    "UsageError",
+    "WaitTimeoutError",
+]
+
+_HOMES = {
+    "Abandoned": "events",
+    "AccountError": "errors",
+    "AnyJob": "records",
+    "AsyncflowError": "errors",
+    "AuthenticationError": "errors",
+    "BadRequestError": "errors",
+    "Changed": "events",
+    "DecodeError": "errors",
+    "EdgeBlockedError": "errors",
+    "Ended": "events",
+    "Event": "events",
+    "Failure": "records",
+    "FlowJob": "records",
+    "Job": "records",
+    "JobExpiredError": "errors",
+    "JobFailedError": "errors",
+    "JobNotFoundError": "errors",
+    "LinkExpiredError": "errors",
+    "Media": "records",
+    "ModeratedError": "errors",
+    "MusicJob": "records",
+    "Outcome": "records",
+    "OutcomeUnknownError": "errors",
+    "PaymentError": "errors",
+    "PermissionDeniedError": "errors",
+    "Problem": "events",
+    "RateLimitedError": "errors",
+    "RedirectError": "errors",
+    "ServiceError": "errors",
+    "StallTimeoutError": "errors",
+    "StartTimeoutError": "errors",
+    "TransportError": "errors",
+    "Unreachable": "events",
+    "UsageError": "errors",
+    "WaitTimeoutError": "errors",
+}
+
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for granted
+
+    def __getattr__(name: str) -> object:
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'asyncflow' has no attribute {name!r}")
+        value = getattr(import_module(f"asyncflow.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

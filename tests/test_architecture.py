@@ -1,0 +1,232 @@
+"""The layers of asyncflow as a table, and the checker that holds every import to it.
+
+Imports point down. A shell knows the pure rooms and the one kind of I/O that is its own; only the client knows other shells.
+An import under `if TYPE_CHECKING:` is not counted: it names a type for a reader and is never carried out.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import asyncflow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = Path(asyncflow.__file__).parent
+
+PURE_ROOMS = frozenset({"errors", "events", "pacing", "polling", "protocol", "records", "redaction", "telemetry"})
+PUBLIC_PACKAGES = frozenset({"cluster", "records", "simulator", "testing"})  # their `__all__` is public, like that of asyncflow
+
+# What pure code may use of the standard library: nothing here reads a clock, does I/O or knows an event loop. `random` is for
+# the type of the generator that the caller passes in.
+PURE_STDLIB = frozenset(
+    {
+        *("__future__", "abc", "dataclasses", "enum", "types", "typing"),
+        *("bisect", "collections", "contextvars", "functools", "heapq", "itertools", "operator", "weakref"),
+        *("base64", "binascii", "email.utils", "hashlib", "json", "re", "string", "unicodedata", "urllib.parse"),
+        *("datetime", "math", "random"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Room:
+    """What the files of one room may import: rooms of ours, distributions, the standard library whole or only its pure part."""
+
+    ours: frozenset[str] = frozenset()
+    outside: frozenset[str] = frozenset()
+    is_pure: bool = False
+
+
+def pure(*ours: str, outside: tuple[str, ...] = ()) -> Room:
+    return Room(frozenset(ours), frozenset(outside), is_pure=True)
+
+
+def shell(*ours: str, outside: tuple[str, ...] = ()) -> Room:
+    return Room(PURE_ROOMS | set(ours), frozenset({"msgspec", *outside}))
+
+
+def built_on_public_names(*outside: str) -> Room:
+    return Room(frozenset({"public", "redaction"}), frozenset({"msgspec", *outside}))
+
+
+def witness(*outside: str) -> Room:
+    return Room(frozenset(), frozenset(outside))
+
+
+ROOMS = {
+    "redaction": pure(),
+    "errors": pure("redaction"),
+    "records": pure("errors", "redaction", outside=("msgspec",)),
+    "protocol": pure("errors", "records", "redaction", outside=("msgspec",)),
+    "polling": pure(),
+    "pacing": pure(),
+    "events": pure("errors", "records", "redaction", outside=("msgspec",)),
+    "telemetry": pure("errors", "records", "redaction", outside=("msgspec",)),
+    "stream": Room(outside=frozenset({"anyio"})),
+    "watcher": shell("stream", outside=("anyio",)),
+    "client": shell("watcher", "download", outside=("aiohttp", "anyio", "yarl")),
+    "journal": shell(),
+    "download": shell(outside=("aiohttp", "anyio", "yarl")),
+    "webhook": shell(outside=("aiohttp",)),
+    "cluster": shell("watcher", outside=("anyio", "redis")),
+    "cli": built_on_public_names("anyio", "click", "rich"),
+    "dashboard": built_on_public_names("aiohttp", "anyio"),
+    "contrib": built_on_public_names("opentelemetry", "prometheus_client"),
+    "pytest_plugin": built_on_public_names("pytest", "pytest_asyncio"),
+    "testing": witness(),
+    "simulator": witness("aiohttp", "msgspec"),
+    "simulator.scenario": Room(is_pure=True),
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Yield the dotted name and the file of every module of asyncflow."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def room_of(module: str) -> str:
+    """Return the room of the dotted name *module*, "public" for asyncflow itself."""
+    parts = module.split(".")[1:]
+    inner = ".".join(parts[:2])
+    return inner if inner in ROOMS else parts[0] if parts else "public"
+
+
+def imports(tree: ast.AST, module: str, *, is_package: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Yield each import that is carried out as (module, name or None), those in functions too."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.If(test=ast.Name("TYPE_CHECKING") | ast.Attribute(attr="TYPE_CHECKING")):
+                for other in node.orelse:
+                    yield from imports(ast.Module([other], []), module, is_package=is_package)
+            case ast.Import():
+                yield from ((alias.name, None) for alias in node.names)
+            case ast.ImportFrom():
+                base = node.module or ""
+                if node.level:
+                    package = module.split(".") if is_package else module.split(".")[:-1]
+                    base = ".".join([*package[: len(package) - node.level + 1], *filter(None, [base])])
+                yield from ((base, alias.name) for alias in node.names)
+            case _:
+                yield from imports(node, module, is_package=is_package)
+
+
+def is_allowed(importer: str, base: str, name: str | None) -> bool:
+    room = ROOMS[importer]
+    top = base.split(".", maxsplit=1)[0]
+    if top == "asyncflow":
+        target = room_of(base)
+        if target == "public" and name in ROOMS:
+            target = name
+        is_inside = target.split(".", maxsplit=1)[0] == importer.split(".", maxsplit=1)[0]
+        is_public = "public" in room.ours and target.split(".", maxsplit=1)[0] in PUBLIC_PACKAGES
+        return target in room.ours or is_public or (is_inside and not (room.is_pure and "." in importer))
+    if top in sys.stdlib_module_names:
+        return not room.is_pure or not PURE_STDLIB.isdisjoint({top, base, f"{base}.{name}"})
+    return top in room.outside
+
+
+def violations(module: str, source: str, *, is_package: bool = False) -> list[str]:
+    """Return what *source* may not do as the module of that dotted name, each in a sentence."""
+    importer = room_of(module)
+    found = imports(ast.parse(source), module, is_package=is_package)
+    if importer == "public":
+        return [f"{module} loads {base} eagerly" for base, _ in found if base.startswith("asyncflow")]
+    if importer not in ROOMS:
+        return [f"{module} is in no room of the table"]
+    return [f"{module} imports {base}:{name}" for base, name in found if not is_allowed(importer, base, name)]
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(module, path, id=module) for module, path in modules()])
+def test_imports_point_down(module: str, path: Path) -> None:
+    assert violations(module, path.read_text("utf-8"), is_package=path.name == "__init__.py") == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("asyncflow.polling", "import asyncio"),
+        ("asyncflow.polling", "import time"),
+        ("asyncflow.pacing", "def now():\n    from time import monotonic"),
+        ("asyncflow.errors", "from asyncflow.records import Job"),
+        ("asyncflow.errors", "from asyncflow import records"),
+        ("asyncflow.errors", "from asyncflow import Job"),
+        ("asyncflow.errors", "from . import records"),
+        ("asyncflow.errors", "from .records import Job"),
+        ("asyncflow.redaction", "import asyncflow.errors"),
+        ("asyncflow.records.base", "from .. import protocol"),
+        ("asyncflow.records.base", "import aiohttp"),
+        ("asyncflow.protocol", "import urllib.request"),
+        ("asyncflow.protocol", "from urllib import request"),
+        ("asyncflow.events", "try:\n    import socket\nexcept ImportError:\n    pass"),
+        ("asyncflow.watcher", "from asyncflow.client import AsyncClient"),
+        ("asyncflow.watcher", "import aiohttp"),
+        ("asyncflow.stream", "from asyncflow.errors import AsyncflowError"),
+        ("asyncflow.stream", "if TYPE_CHECKING:\n    pass\nelse:\n    import aiohttp"),
+        ("asyncflow.client", "from asyncflow.simulator import Simulator"),
+        ("asyncflow.journal", "from asyncflow.watcher import JobWatcher"),
+        ("asyncflow.cli.watch", "from asyncflow.watcher import JobWatcher"),
+        ("asyncflow.cli.watch", "import aiohttp"),
+        ("asyncflow.simulator.server", "from asyncflow.protocol import job_path"),
+        ("asyncflow.simulator.server", "from asyncflow import Job"),
+        ("asyncflow.simulator.scenario", "from asyncflow.simulator.server import serve"),
+        ("asyncflow.simulator.scenario", "import asyncio"),
+        ("asyncflow.testing", "from asyncflow import JobWatcher"),
+        ("asyncflow.utils", ""),
+        ("asyncflow", "from asyncflow.errors import AsyncflowError"),
+        ("asyncflow", "from asyncflow import errors"),
+    ],
+)
+def test_the_checker_refuses(module: str, source: str) -> None:
+    assert len(violations(module, source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("asyncflow.errors", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from asyncflow.records import Job"),
+        ("asyncflow.errors", "import typing\nif typing.TYPE_CHECKING:\n    from asyncflow.records import Job"),
+        ("asyncflow.protocol", "from urllib.parse import quote"),
+        ("asyncflow.protocol", "from urllib import parse"),
+        ("asyncflow.records.base", "from asyncflow.records import google_flow"),
+        ("asyncflow.records.base", "from . import google_flow"),
+        ("asyncflow.client", "import aiohttp, asyncio, time"),
+        ("asyncflow.client", "from asyncflow.watcher import JobWatcher"),
+        ("asyncflow.cli.watch", "from asyncflow import JobWatcher"),
+        ("asyncflow.cli.watch", "from asyncflow.records import Job"),
+        ("asyncflow.cli.watch", "from asyncflow.cli import table"),
+        ("asyncflow.simulator.server", "from asyncflow.simulator.scenario import Scenario"),
+    ],
+)
+def test_the_checker_lets_pass(module: str, source: str) -> None:
+    assert violations(module, source) == []
+
+
+def test_a_package_resolves_its_own_relative_imports() -> None:
+    assert violations("asyncflow.records", "from . import base\nfrom .base import Job", is_package=True) == []
+    assert violations("asyncflow.records", "from .. import client", is_package=True) == [
+        "asyncflow.records imports asyncflow:client"
+    ]
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Return the names of the modules that a fresh interpreter has loaded after running with *arguments*."""
+    run = [sys.executable, "-X", "importtime", *arguments]
+    report = subprocess.run(run, check=True, capture_output=True, text=True, timeout=60).stderr
+    return {line.rpartition("|")[2].strip() for line in report.splitlines() if line.startswith("import time:")}
+
+
+def test_importing_asyncflow_is_light() -> None:
+    loaded = loaded_by("-c", "import asyncflow")
+    assert "asyncflow" in loaded
+    assert loaded.isdisjoint({"aiohttp", "anyio", "asyncio", "asyncflow.errors", "click", "msgspec", "rich"})
