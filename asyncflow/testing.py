@@ -1,0 +1,162 @@
+"""Virtual time: tests of hours that take milliseconds, exactly the same every time.
+
+`VirtualTimeLoop` is an event loop whose clock stands still while something is ready to run and jumps to the next timer when
+nothing is. It starts at 0.0 seconds. With pytest-asyncio a test asks for it with `@pytest.mark.virtual_time`; elsewhere
+`run(main())` takes the place of `asyncio.run(main())`.
+
+There is no waiting in virtual time, so there is nothing that it could wait for but its own timers: sockets, subprocesses and
+executors are refused. Only the event loop's clock is virtual; `time.monotonic()` and `datetime.now()` are not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import selectors
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+    from contextvars import Context
+
+    from _typeshed import FileDescriptorLike
+
+__all__ = ["DeadlockError", "VirtualTimeError", "VirtualTimeLoop", "call_later", "loop_factories", "now", "run"]
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+# A watch that nobody ends polls for ever; eleven days hold every retention of the service.
+_LIMIT = 1_000_000.0
+
+
+class VirtualTimeError(RuntimeError):
+    """Something that virtual time cannot do was asked of its loop, or its limit has passed."""
+
+
+class DeadlockError(VirtualTimeError):
+    """Nothing is ready and nothing is scheduled: what the tasks wait for can never happen. The text names the tasks."""
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose `time()` jumps to the next timer when nothing is ready.
+
+    *limit* is the time in virtual seconds after which it fails, since without a limit a test that polls for ever would never end.
+    """
+
+    def __init__(self, limit: float = _LIMIT) -> None:
+        self._now = 0.0
+        self._limit = limit
+        self._instants: list[float] = []
+        super().__init__(_TimeSelector(self))
+
+    def time(self) -> float:
+        """Return the virtual time in seconds since the loop was made."""
+        return self._now
+
+    def call_at(
+        self, when: float, callback: Callable[[Unpack[Args]], object], *args: *Args, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Schedule *callback*; the clock will read exactly *when*."""
+        heapq.heappush(self._instants, when)
+        return super().call_at(when, callback, *args, context=context)
+
+    def run_in_executor(self, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuse: the clock would run away while the thread works."""
+        raise VirtualTimeError("virtual time does not wait for threads: use the real loop, or a stand-in that does not block")
+
+    def advance(self, timeout: float) -> None:
+        """Move the clock by *timeout* seconds, to the instant that some timer asked for."""
+        target = self._now + timeout
+        # The loop computed timeout as instant - now, which may be off by a rounding error; the timer's owner will compare.
+        early, late = target - 4 * math.ulp(target), target + 4 * math.ulp(target)
+        while self._instants and self._instants[0] < early:
+            heapq.heappop(self._instants)
+        self._now = self._instants[0] if self._instants and self._instants[0] <= late else target
+        if self._now > self._limit:
+            raise VirtualTimeError(f"virtual time has passed its limit of {self._limit:g} s. Waiting: {self.pending()}")
+
+    def pending(self) -> str:
+        """Return the names of the unfinished tasks, each with the place where it waits."""
+        return "; ".join(sorted(map(_place, asyncio.all_tasks(self)))) or "no task"
+
+
+class _TimeSelector(selectors.DefaultSelector):
+    """Polls without waiting, and moves the clock where a real selector would sleep."""
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        super().__init__()
+        self._virtual = loop
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
+        # The first one is the loop's own pipe, through which signal handlers wake it.
+        if self.get_map():
+            raise VirtualTimeError("virtual time does not wait for sockets: use the real loop, or a stand-in for the server")
+        return super().register(fileobj, events, data)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            where = f"{self._virtual.time():g} s: nothing is ready and nothing is scheduled"
+            raise DeadlockError(f"deadlock at {where}. Waiting: {self._virtual.pending()}")
+        self._virtual.advance(timeout)
+        return []
+
+
+def _place(task: asyncio.Task[Any]) -> str:
+    frames = task.get_stack()
+    if not frames:
+        return task.get_name()
+    code = frames[-1].f_code
+    return f"{task.get_name()} in {code.co_qualname} (line {frames[-1].f_lineno})"
+
+
+def now() -> float:
+    """Return the running loop's time: in virtual time, seconds since the test began."""
+    return asyncio.get_running_loop().time()
+
+
+def call_later(seconds: float, function: Callable[[Unpack[Args]], object], *args: *Args) -> asyncio.TimerHandle:
+    """Call *function* when *seconds* have passed; the handle's `cancel()` takes it back."""
+    return asyncio.get_running_loop().call_later(seconds, function, *args)
+
+
+def run(main: Coroutine[Any, Any, T], *, limit: float = _LIMIT) -> T:
+    """Run *main* as `asyncio.run` does, in virtual time of at most *limit* seconds."""
+    with asyncio.Runner(loop_factory=lambda: VirtualTimeLoop(limit)) as runner:
+        return runner.run(main)
+
+
+class Mark(Protocol):
+    """The part of a pytest mark that is looked at here, so that this module works without pytest."""
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        """The mark's keyword arguments."""
+        ...
+
+
+class Marked(Protocol):
+    """The part of a pytest item that is looked at here."""
+
+    def get_closest_marker(self, name: str) -> Mark | None:
+        """Return the innermost mark of this name on the test, its class or its module."""
+        ...
+
+
+LoopFactories: TypeAlias = "Mapping[str, Callable[[], asyncio.AbstractEventLoop]]"
+
+
+def loop_factories(item: Marked, others: LoopFactories | None = None) -> LoopFactories:
+    """Return the event loops for a test, as pytest-asyncio's hook `pytest_asyncio_loop_factories` wants them.
+
+    A test marked `virtual_time` gets a virtual loop, with the mark's *limit* if it has one. Any other gets what *others*, the
+    answer of other plug-ins to the same hook, has for it, or the usual loop.
+    """
+    mark = item.get_closest_marker("virtual_time")
+    if mark is None:
+        return others or {"asyncio": asyncio.new_event_loop}
+    return {"virtual": lambda: VirtualTimeLoop(**mark.kwargs)}
