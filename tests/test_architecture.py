@@ -225,6 +225,31 @@ def test_a_package_resolves_its_own_relative_imports() -> None:
     ]
 
 
+STARTERS = frozenset({"TaskGroup", "Thread", "create_task", "create_task_group", "ensure_future", "gather", "to_thread"})
+
+
+def started_by(source: str) -> list[str]:
+    """Return what *source* calls to start tasks or threads of its own."""
+    calls = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = [
+        call.attr if isinstance(call, ast.Attribute) else call.id for call in calls if isinstance(call, ast.Attribute | ast.Name)
+    ]
+    return [name for name in names if name in STARTERS]
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(module, path, id=module) for module, path in modules()])
+def test_only_the_stream_starts_tasks(module: str, path: Path) -> None:
+    """And the simulator, which is a server; in a journal, SQLite has a thread of its own."""
+    allowed = {"stream": STARTERS, "simulator": STARTERS, "journal": {"Thread"}}.get(room_of(module), frozenset())
+    assert set(started_by(path.read_text("utf-8"))) <= allowed
+
+
+def test_a_started_task_is_seen() -> None:
+    assert started_by("from asyncio import create_task\ncreate_task(work())") == ["create_task"]
+    assert started_by("async with anyio.create_task_group() as group: ...") == ["create_task_group"]
+    assert started_by("sink.start_soon(work)") == []
+
+
 def test_every_pure_room_is_measured() -> None:
     with (PACKAGE.parent / "pyproject.toml").open("rb") as file:
         measured = tomllib.load(file)["tool"]["coverage"]["run"]["include"]
