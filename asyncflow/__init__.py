@@ -22,6 +22,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncflow.client import (
+        AsyncClient,
+    )
     from asyncflow.errors import (
         AccountError,
         AsyncflowError,
@@ -54,6 +57,16 @@ if TYPE_CHECKING:
         Problem,
         Unreachable,
     )
+    from asyncflow.pacing import (
+        Pacer,
+        PacerStats,
+    )
+    from asyncflow.polling import (
+        Policy,
+        PollPolicy,
+        backoff,
+        every,
+    )
     from asyncflow.records import (
         AnyJob,
         Failure,
@@ -63,6 +76,10 @@ if TYPE_CHECKING:
         MusicJob,
         Outcome,
     )
+    from asyncflow.watcher import (
+        JobWatcher,
+        WatchStats,
+    )
 
 __version__ = "0.1.0"
 
@@ -70,6 +87,7 @@ __all__ = [
     "Abandoned",
     "AccountError",
     "AnyJob",
+    "AsyncClient",
     "AsyncflowError",
     "AuthenticationError",
     "BadRequestError",
@@ -84,14 +102,19 @@ __all__ = [
     "JobExpiredError",
     "JobFailedError",
     "JobNotFoundError",
+    "JobWatcher",
     "LinkExpiredError",
     "Media",
     "ModeratedError",
     "MusicJob",
     "Outcome",
     "OutcomeUnknownError",
+    "Pacer",
+    "PacerStats",
     "PaymentError",
     "PermissionDeniedError",
+    "Policy",
+    "PollPolicy",
     "Problem",
     "RateLimitedError",
     "RedirectError",
@@ -102,12 +125,16 @@ __all__ = [
     "Unreachable",
     "UsageError",
     "WaitTimeoutError",
+    "WatchStats",
+    "backoff",
+    "every",
 ]
 
 _HOMES = {
     "Abandoned": "events",
     "AccountError": "errors",
     "AnyJob": "records",
+    "AsyncClient": "client",
     "AsyncflowError": "errors",
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
@@ -122,14 +149,19 @@ _HOMES = {
     "JobExpiredError": "errors",
     "JobFailedError": "errors",
     "JobNotFoundError": "errors",
+    "JobWatcher": "watcher",
     "LinkExpiredError": "errors",
     "Media": "records",
     "ModeratedError": "errors",
     "MusicJob": "records",
     "Outcome": "records",
     "OutcomeUnknownError": "errors",
+    "Pacer": "pacing",
+    "PacerStats": "pacing",
     "PaymentError": "errors",
     "PermissionDeniedError": "errors",
+    "Policy": "polling",
+    "PollPolicy": "polling",
     "Problem": "events",
     "RateLimitedError": "errors",
     "RedirectError": "errors",
@@ -140,6 +172,9 @@ _HOMES = {
     "Unreachable": "events",
     "UsageError": "errors",
     "WaitTimeoutError": "errors",
+    "WatchStats": "watcher",
+    "backoff": "polling",
+    "every": "polling",
 }
 
 
