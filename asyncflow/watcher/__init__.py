@@ -1,0 +1,6 @@
+"""Poll many jobs under one budget and yield what changes, each outcome exactly once."""
+
+from asyncflow.watcher.core import JobIds, WatchStats
+from asyncflow.watcher.job_watcher import JobWatcher, WatchOptions
+
+__all__ = ["JobIds", "JobWatcher", "WatchOptions", "WatchStats"]

@@ -1,0 +1,151 @@
+"""The workers of a watch: who polls what is due, as soon as the budget allows it."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf, isinf
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from asyncflow.errors import AsyncflowError, RateLimitedError
+from asyncflow.pacing import Pacer, Priority, prepaid
+from asyncflow.polling import Schedule, Watched
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from asyncflow.records import Job
+    from asyncflow.stream import Sink
+
+__all__ = ["Crew"]
+
+W = TypeVar("W", bound=Watched)
+
+
+class Crew(Generic[W]):
+    """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
+
+    A worker takes a due job, pays the pacer for the request and awaits *poll*. Where nothing is due, or the budget says no,
+    it parks; one timer for all wakes one of them when that changes. *give_up* is asked about a due job that the budget holds
+    back: it returns whether the job's time is over, and has then settled it.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule[W],
+        pacer: Pacer | None,
+        concurrency: int,
+        poll: Callable[[W], Awaitable[None]],
+        give_up: Callable[[W, float], bool],
+    ) -> None:
+        self.out: set[W] = set()
+        self._schedule = schedule
+        self._pacer = pacer
+        self._concurrency = concurrency
+        self._poll = poll
+        self._give_up = give_up
+        self._sink: Sink[Any] | None = None
+        self._idle: list[asyncio.Future[None]] = []
+        self._workers = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, sink: Sink[Any]) -> Callable[[], None]:
+        """Begin, with workers in the task group of *sink*; return what ends it."""
+        self._sink, self._loop = sink, asyncio.get_running_loop()
+        unsubscribe = self._pacer.subscribe(self.wake) if self._pacer is not None else None
+
+        def stop() -> None:
+            self._sink = None
+            self._set_timer(inf)
+            if unsubscribe is not None:
+                unsubscribe()
+
+        self.look()
+        return stop
+
+    def look(self, not_before: float = -inf) -> None:
+        """Have a worker look at the schedule when something is due, and not before the budget allows it."""
+        due = self._schedule.next_wakeup()
+        if due is None or self._sink is None:
+            return
+        at = max(due, not_before)
+        if at <= self._loop.time():
+            self.wake()
+        elif self._timer is None or at < self._timer.when():
+            self._set_timer(at)
+
+    def wake(self) -> None:
+        """Have a worker look at the schedule now."""
+        while self._idle:
+            turn = self._idle.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        if self._sink is not None and self._workers < self._concurrency and len(self._schedule) > len(self.out):
+            self._workers += 1
+            self._sink.start_soon(self._work)
+
+    def _set_timer(self, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if isinf(at) else self._loop.call_at(at, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self.wake()
+
+    async def _work(self) -> None:
+        while True:
+            entry = self._take()
+            if entry is None:
+                turn = self._loop.create_future()
+                self._idle.append(turn)
+                await turn
+                continue
+            try:
+                await self._poll(entry)
+            finally:
+                self.out.discard(entry)
+
+    def _take(self) -> W | None:
+        """Return a due job whose poll is paid for, or None; the next look is arranged either way."""
+        pacer, now = self._pacer, self._loop.time()
+        while due := self._schedule.take_due(now, 1):
+            entry = due[0]
+            delay = pacer.take(now, Priority(entry.priority)) if pacer is not None else 0.0
+            if delay == 0:
+                self.out.add(entry)
+                self.look(now + pacer.peek(now, Priority.NUDGED) if pacer is not None else now)
+                return entry
+            if not self._give_up(entry, now):
+                self._schedule.reschedule(entry, entry.due, entry.priority)
+                self.look(now + delay)
+                return None
+        self.look()
+        return None
+
+    async def ask(self, fetch: Callable[[str], Awaitable[Job]], job_id: str) -> Job | AsyncflowError:
+        """Await *fetch* for one job that has been paid for, and tell the pacer how it went unless *fetch* has done so itself."""
+        pacer, start = self._pacer, self._loop.time()
+        prepaid.set(pacer)
+        answer: Job | AsyncflowError | None = None
+        try:
+            answer = await fetch(job_id)
+        except AsyncflowError as error:
+            answer = error
+        finally:
+            if pacer is not None and prepaid.get() is pacer:
+                prepaid.set(None)
+                _settle(pacer, answer, start, self._loop.time())
+        return answer
+
+
+def _settle(pacer: Pacer, answer: object, start: float, now: float) -> None:
+    """End a request that *pacer* was paid for; *answer* is None if it was cancelled."""
+    if answer is None:
+        pacer.released()
+    elif not isinstance(answer, AsyncflowError) or not answer.transient:
+        pacer.answered(now, now - start)
+    elif isinstance(answer, RateLimitedError):
+        pacer.throttled(now, answer.retry_after)
+    else:
+        pacer.failed(now)

@@ -1,0 +1,137 @@
+"""`JobWatcher`, the public face of a watch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypedDict
+
+from asyncflow.errors import UsageError
+from asyncflow.events import Changed, Event, Unreachable
+from asyncflow.polling import PollPolicy
+from asyncflow.stream import Stream
+from asyncflow.watcher.core import Core, Settings, WatchStats
+from asyncflow.watcher.entry import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncflow.pacing import Pacer
+    from asyncflow.polling import Policy
+    from asyncflow.watcher.core import Fetch, JobIds
+
+__all__ = ["JobWatcher", "WatchOptions", "merge"]
+
+
+class WatchOptions(TypedDict, total=False):
+    """The keyword arguments of `JobWatcher`."""
+
+    concurrency: int
+    policy: Policy | None
+    pacer: Pacer | None
+    start_timeout: float | None
+    stall_timeout: float | None
+    job_timeout: float | None
+    timeout: float | None
+    max_failures: int | None
+    keep_open: bool
+    buffer: int
+
+
+def merge(older: Event, newer: Event) -> Event:
+    """Return the event that stands for two of a job when the consumer is far behind: its latest status, and any ending."""
+    match older, newer:
+        case Changed(_, previous), Changed(job, _):
+            return Changed(job, previous)
+        case Changed(), Unreachable():
+            return older
+        case _:
+            return newer
+
+
+class JobWatcher(Stream[Event]):
+    """Poll jobs until each has ended, and yield what changes: an async context manager and an async iterator of `Event`.
+
+    *fetch* reads one job: `client.get_job`, or any coroutine function that returns a `Job` and raises `AsyncflowError`.
+    *job_ids* are watched from the start; they may come from an async iterable, and more may come by `add`. For every id there is
+    exactly one `Ended` or `Abandoned`, unless it is discarded or the watch ends before: errors that concern all jobs (a refused
+    token or payment) are raised out of the iteration, after the events already gathered.
+
+    *concurrency* bounds the polls in flight; *pacer* is the request budget they draw on; *policy* says when to ask again. Limits
+    of time, in seconds or None: *start_timeout* for leaving created or pending, *stall_timeout* for a record that does not move,
+    *job_timeout* for a job in all, each counted from `add`, and *timeout* for the watch. A job that passes one is `Abandoned`;
+    the poll made at that moment may still win, and nothing is cancelled at the service. After *max_failures* polls in a row
+    without an answer a job is abandoned too; by default it never is. With *keep_open* the iteration goes on when all jobs have
+    ended, until `aclose`. *wall_clock* tells the time of day, by which a job's age is known.
+
+    A consumer may be slow: polling goes on. Up to *buffer* events are kept one by one; beyond that, those of the same job are
+    merged into its latest status, and no ending is ever dropped. Leave the iteration with `break` as you like; `async with`, or
+    `aclose`, waits until all is closed.
+    """
+
+    def __init__(
+        self,
+        fetch: Fetch,
+        job_ids: JobIds = (),
+        *,
+        concurrency: int = 100,
+        policy: Policy | None = None,
+        pacer: Pacer | None = None,
+        start_timeout: float | None = None,
+        stall_timeout: float | None = None,
+        job_timeout: float | None = None,
+        timeout: float | None = None,
+        max_failures: int | None = None,
+        keep_open: bool = False,
+        buffer: int = 1000,
+        wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        if concurrency < 1:
+            raise UsageError("concurrency must be at least 1")
+        if isinstance(job_ids, str):
+            raise UsageError("job_ids is a single str: pass a list of ids")
+        self._core = core = Core(
+            Settings(
+                fetch=fetch,
+                policy=policy if policy is not None else PollPolicy(),
+                pacer=pacer,
+                concurrency=concurrency,
+                limits=Limits(start_timeout, stall_timeout, job_timeout),
+                timeout=timeout,
+                max_failures=max_failures,
+                keep_open=keep_open,
+                wall_clock=wall_clock,
+            )
+        )
+        if isinstance(job_ids, AsyncIterable):
+            core.inputs.append(job_ids)
+        else:
+            core.admit_later(job_ids)
+        super().__init__(core.run, name="asyncflow watch", buffer=buffer, merge=merge, usage_error=UsageError)
+
+    def add(self, *job_ids: str) -> None:
+        """Watch these too; ids that are watched already stay as they are. An id that has ended may be added anew."""
+        if self.is_ended or self._core.is_over:
+            raise UsageError("this watch is over: make a new one")
+        self._core.admit_later(job_ids)
+
+    def discard(self, *job_ids: str) -> None:
+        """Stop watching these, without an event. What is not watched is passed over."""
+        self._core.discard(job_ids)
+
+    def nudge(self, job_id: str) -> bool:
+        """Ask about this job as soon as the budget allows, since something hints at news; return whether it is watched.
+
+        The hint carries no facts: what is reported is what the service answers. A poll under way is followed by another.
+        """
+        return self._core.nudge(job_id)
+
+    def stats(self) -> WatchStats:
+        """Return how the watch is doing."""
+        return self._core.stats()
+
+    def __len__(self) -> int:
+        return len(self._core.schedule) + len(self._core.waiting)
+
+    def __repr__(self) -> str:
+        return f"<JobWatcher of {len(self)} jobs>"
