@@ -38,4 +38,4 @@ __all__ = [
     "SummaryRow",
 ]
 
-AnyJob = FlowJob | MusicJob
+AnyJob = FlowJob | MusicJob | Job
