@@ -1,0 +1,243 @@
+"""The budget itself: five rules that must agree."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from math import inf
+
+from asyncflow.pacing.circuit import Circuit
+from asyncflow.pacing.room import Room
+from asyncflow.pacing.spacing import Spacing
+from asyncflow.pacing.turns import Priority, Turns
+
+_TICK = 1e-6  # Shorter delays would not move a clock that has counted seconds for long.
+_SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.25
+_DAY, _HOUR = 86_400.0, 3_600.0
+_LONGEST_DEFAULT_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PacerStats:
+    """What a `Pacer` has learned and counted; fit for JSON.
+
+    *rate* is in starts a second, *ceiling* the rate at which the service last said 429 (None: never), *limit* the learned bound
+    on *in_flight*, *paused_until* an instant on the caller's clock (None: never paused), *pauses* how often the rate was halved,
+    *throttled* the answers 429, *circuit* "closed" or "open", *slip* the smoothed lateness in seconds that the watch reported,
+    *starts* the requests paid for, by priority.
+    """
+
+    rate: float
+    ceiling: float | None
+    in_flight: int
+    limit: int
+    waiting: int
+    paused_until: float | None
+    pauses: int
+    throttled: int
+    failures: int
+    circuit: str
+    slip: float
+    starts: dict[str, int]
+
+
+class Pacer:
+    """The budget that all requests of one token share; *rate* (starts a second) and *concurrency* (in flight) are hard ceilings.
+
+    In any closed window of one second at most `rate + 1` requests start; to keep that while making up for slots missed in the
+    last 10 ms, the long-run rate stays one per cent below. *phase* (0 to 1) shifts the probes of clients that lose the service
+    together.
+    """
+
+    def __init__(self, *, rate: float | None = None, concurrency: int = 100, phase: float = 0.0) -> None:
+        if rate is not None and not rate > 0:
+            raise ValueError(f"rate must be more than 0 requests a second, not {rate!r}")
+        if concurrency < 1:
+            raise ValueError(f"concurrency must be at least 1, not {concurrency!r}")
+        self._hard = concurrency
+        self._reserve = min(2, concurrency // 4)
+        self._spacing = Spacing(rate)
+        self._room = Room(concurrency)
+        self._circuit = Circuit(phase)
+        self._turns = Turns()
+        self._gate_at = self._paused_until = -inf
+        self._in_flight = 0
+        self._stale = 0  # How many of those in flight went out before the rate was halved; answers come about in order.
+        self._refused = False  # Someone sleeps who should hear of a change.
+        self._rooms = (0, 0, 0, 0)
+        self._measure_rooms()
+        self._callbacks: dict[object, Callable[[], None]] = {}
+        self._default_pauses = self._pauses = self._throttled = self._failures = 0
+        self._slip = 0.0
+        self._starts = [0, 0, 0, 0]
+
+    def peek(self, now: float, priority: Priority) -> float:
+        """Return 0.0 if a request of *priority* may go now, else the seconds after which to look again; inf: after a callback.
+
+        Ask only when there is something to send: a refusal tells the pacer that its rate is the bottleneck.
+        """
+        spacing = self._spacing
+        at = spacing.next_at
+        if not priority and not self._turns.is_owing:
+            # One slot on credit: who looks on does not wait for the gap after a poll.
+            at -= spacing.gap
+        if now < at:
+            spacing.is_bottleneck = True
+        if at < self._gate_at:  # noqa: PLR1730 - max() would cost a tenth of the whole answer
+            at = self._gate_at
+        if now < at:
+            return max(at - now, _TICK)
+        if self._in_flight >= self._rooms[priority]:
+            self._refused = True
+            return inf
+        if self._turns.mask and self._turns.stands_back(now, priority, self._in_flight, self._rooms):
+            return min(max(spacing.gap, _SHORTEST_LOOK), _LONGEST_LOOK)
+        return 0.0
+
+    def take(self, now: float, priority: Priority) -> float:
+        """Do as `peek` does, and if it is 0.0 the request is paid for and in flight until one of the four endings is told."""
+        delay = self.peek(now, priority)
+        if delay:
+            return delay
+        spacing = self._spacing
+        spacing.started(now)
+        if spacing.hard_gap and spacing.hard_at > self._gate_at:
+            self._gate_at = spacing.hard_at
+        if self._circuit.is_open:
+            self._gate_at = max(self._gate_at, now + self._circuit.pause(now))
+        if self._turns.mask:
+            self._turns.started(priority)
+        self._in_flight += 1
+        self._starts[priority] += 1
+        return 0.0
+
+    def enter(self, priority: Priority) -> None:
+        """Announce a request that waits for its turn: lower priorities stand back meanwhile.
+
+        Only who is announced has a share against higher priorities, so stay announced until `take` has returned 0.0.
+        """
+        self._turns.enter(priority)
+
+    def leave(self, priority: Priority) -> None:
+        """Take back one announcement: the request has started, or is no longer wanted."""
+        self._turns.leave(priority)
+
+    def answered(self, now: float, latency: float) -> None:
+        """End a request that the service answered, be it with an error about that one job; *latency* is in seconds."""
+        in_flight = self._in_flight
+        self._end()
+        if not self._stale:
+            self._default_pauses = 0
+        if self._circuit.failures and self._circuit.answered():
+            self._come_back()
+        if self._spacing.busy:
+            self._spacing.answered(may_grow=not self._room.is_climbing)
+        if self._room.answered(now, latency, in_flight):
+            self._measure_rooms()
+        if self._refused:
+            self._tell()
+
+    def throttled(self, now: float, retry_after: float | None = None) -> None:
+        """End a request that was answered 429, or 503 with a Retry-After: nobody asks for *retry_after* seconds.
+
+        None, the past and NaN give a second, doubled each time up to 30; more than a day is taken for an error and gives an hour.
+        The rate is halved, but not by answers to requests that were under way when it was halved before.
+        """
+        self._end()
+        self._throttled += 1
+        if self._circuit.answered():
+            self._come_back()
+        pause = self._believe(retry_after)
+        # Clocks drift apart and headers are rounded: a thousandth more, so as never to be early.
+        self._paused_until = max(self._paused_until, now + pause * 1.001 + 0.01)
+        self._gate_at = max(self._gate_at, self._paused_until)
+        if not self._stale:
+            self._spacing.halve(now, pause)
+            self._stale = self._in_flight
+            self._pauses += 1
+            self._default_pauses += 1
+        if self._refused:
+            self._tell()
+
+    def _believe(self, retry_after: float | None) -> float:
+        if retry_after is None or not retry_after > 0:
+            return min(2.0 ** min(self._default_pauses, 10), _LONGEST_DEFAULT_PAUSE)
+        return retry_after if retry_after <= _DAY else _HOUR
+
+    def failed(self, now: float) -> None:
+        """End a request that got no usable answer: 5xx, a reset, a timeout, undecodable bytes."""
+        self._end()
+        self._failures += 1
+        self._spacing.failed()
+        if self._circuit.failed(now):
+            self._gate_at = max(self._gate_at, now + self._circuit.pause(now))
+            self._measure_rooms()
+        if self._refused:
+            self._tell()
+
+    def released(self) -> None:
+        """End a request of which nothing was learned: cancelled, or never sent."""
+        self._end()
+        if self._refused:
+            self._tell()
+
+    def _end(self) -> None:
+        # An ending too many is a bug elsewhere, and no reason to let more than the limit out for ever after.
+        if self._in_flight:
+            self._in_flight -= 1
+        if self._stale:
+            self._stale -= 1
+
+    def _come_back(self) -> None:
+        self._gate_at = max(self._paused_until, self._spacing.hard_at)
+        self._spacing.retreat()
+        self._measure_rooms()
+        self._refused = True
+
+    def _measure_rooms(self) -> None:
+        limit = int(self._room.limit)
+        if self._circuit.is_open:
+            # A probe may use any place: those under the learned limit may all be held by requests that hang.
+            self._rooms = (self._hard,) * 4
+        else:
+            rest = min(limit, self._hard - self._reserve)
+            self._rooms = (min(self._hard, limit + self._reserve), rest, rest, rest)
+
+    def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have *callback* called whenever something may go earlier than was said; the function returned ends that."""
+        key = object()
+        self._callbacks[key] = callback
+
+        def unsubscribe() -> None:
+            self._callbacks.pop(key, None)
+
+        return unsubscribe
+
+    def _tell(self) -> None:
+        self._refused = False
+        for callback in tuple(self._callbacks.values()):
+            callback()
+
+    def slipped(self, seconds: float) -> None:
+        """Note how late a poll of the watch went out, for `stats`."""
+        self._slip += (max(0.0, seconds) - self._slip) / 32
+
+    def stats(self) -> PacerStats:
+        """Return what is known and counted so far."""
+        return PacerStats(
+            rate=self._spacing.rate,
+            ceiling=self._spacing.ceiling,
+            in_flight=self._in_flight,
+            limit=self._rooms[Priority.REST],
+            waiting=sum(self._turns.waiting),
+            paused_until=None if self._paused_until == -inf else self._paused_until,
+            pauses=self._pauses,
+            throttled=self._throttled,
+            failures=self._failures,
+            circuit="open" if self._circuit.is_open else "closed",
+            slip=self._slip,
+            starts={priority.name.lower(): self._starts[priority] for priority in Priority},
+        )
+
+
+prepaid: ContextVar[Pacer | None] = ContextVar("prepaid", default=None)
+"""Set around a fetch by a watcher that has paid for it: the client ends that request, and does not pay again."""

@@ -1,0 +1,101 @@
+"""How far apart requests start: the learned rate."""
+
+from collections import deque
+from math import inf, log
+
+# Timers of an event loop are a millisecond coarse and its steps longer: slots missed by less than this are made up for.
+CATCH_UP = 0.01
+FIRST_RATE = 20.0
+_LOWEST_RATE, _HIGHEST_RATE = 0.1, 50_000.0
+_LOITER = 0.05  # A start that comes this late after its slot still came because of the slot, not for lack of demand.
+_DOUBLING = log(2)
+_QUICKEST_CAUTION, _SLOWEST_CAUTION = 20.0, 600.0
+_FASTEST_CREEP = 0.1
+
+
+class Spacing:
+    """Slots a learned gap apart, with *hard* (starts a second, None: no limit) as the ceiling that no luck lifts.
+
+    Up to `fast_below` the rate doubles each second. After a 429 it comes back to nine tenths of the ceiling in half a *caution*,
+    and above that it creeps: twice as fast every *caution* seconds without another 429. Caution is four pauses long, at least 20
+    and at most 600 seconds, so that however long the pauses are, most of the time is spent between them.
+    """
+
+    def __init__(self, hard: float | None) -> None:
+        # One per cent longer than asked, so that the slots made up for fit under the ceiling too.
+        self.hard_gap = 0.0 if hard is None else (1 + CATCH_UP) / hard
+        self._highest = min(_HIGHEST_RATE, 1 / self.hard_gap) if self.hard_gap else _HIGHEST_RATE
+        self.rate = self.gap = 0.0
+        self._set(FIRST_RATE)
+        self.next_at = self.hard_at = -inf
+        self.ceiling: float | None = None
+        self.is_bottleneck = False  # Someone was refused a slot since the last start.
+        self._fast_below = inf
+        self._careful_above = inf
+        self._caution = _QUICKEST_CAUTION
+        self._creep = 0.0
+        self.busy = 0.0  # For how long the rate has been the bottleneck since the last answer, seconds.
+        self._started_at = -inf
+        self._recent: deque[float] = deque(maxlen=256)
+
+    def started(self, now: float) -> None:
+        """Use up a slot, and note for how long the rate has been the bottleneck."""
+        late = now - self.next_at
+        if self.is_bottleneck:
+            self.is_bottleneck = False
+            if late <= _LOITER + 0.7 * self.gap:
+                self.busy += now - self._started_at
+        self.next_at = (self.next_at if late < CATCH_UP else now - CATCH_UP) + self.gap
+        if self.hard_gap:
+            missed_at = now - CATCH_UP
+            self.hard_at = (max(missed_at, self.hard_at)) + self.hard_gap
+        self._started_at = now
+        self._recent.append(now)
+
+    def answered(self, *, may_grow: bool) -> None:
+        """Grow by what a good answer is worth; need not be called while `busy` is 0."""
+        if may_grow:
+            # One start a second more for each answer doubles the rate in a second, and no late answer makes it leap.
+            self._set(self.rate + min(self._growth(self.busy), 1.0))
+        self.busy = 0.0
+
+    def _growth(self, seconds: float) -> float:
+        if self.rate < self._fast_below:
+            return self.rate * _DOUBLING * seconds
+        if self.rate < self._careful_above:
+            return self._careful_above * seconds / self._caution
+        more = self.rate * self._creep * seconds
+        self._creep = min(self._creep * (1 + _DOUBLING * seconds / self._caution), _FASTEST_CREEP)
+        return more
+
+    def halve(self, now: float, pause: float) -> None:
+        """Go half as fast as we went when the service said 429, and remember how fast that was."""
+        used = min(self.rate, max(self._used(now), FIRST_RATE))
+        # Found by doubling, the truth is anywhere between half and whole; found by creeping, it is near.
+        self._careful_above = used / 2 if self.rate < self._fast_below else used * 0.9
+        self._fast_below = 0.0
+        self._caution = min(max(_QUICKEST_CAUTION, pause * 4), _SLOWEST_CAUTION)
+        self._creep = 0.02 / self._caution
+        self.busy = 0.0
+        self.ceiling = used
+        self._set(used / 2)
+
+    def _used(self, now: float) -> float:
+        recent = [at for at in self._recent if at > now - 1]
+        if len(recent) < 2 or recent[0] >= now:
+            return float(len(recent))
+        return (len(recent) - 1) / (now - recent[0])
+
+    def failed(self) -> None:
+        """Forget what the starts since the last answer were worth: they found no limit, and no freedom either."""
+        self.busy = 0.0
+
+    def retreat(self) -> None:
+        """Start over after an outage with an eighth of the rate, and be quick up to three quarters of it."""
+        if self.ceiling is not None:
+            self._fast_below = max(self._fast_below, self.rate * 0.75)
+        self._set(max(self.rate / 8, min(self.rate, FIRST_RATE / 2)))
+
+    def _set(self, rate: float) -> None:
+        self.rate = min(max(rate, _LOWEST_RATE), self._highest)
+        self.gap = 1 / self.rate
