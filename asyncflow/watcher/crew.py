@@ -123,11 +123,14 @@ class Crew(Generic[W]):
         self.look()
         return None
 
-    async def ask(self, fetch: Callable[[str], Awaitable[Job]], job_id: str) -> Job | AsyncflowError:
-        """Await *fetch* for one job that has been paid for, and tell the pacer how it went unless *fetch* has done so itself."""
+    async def ask(self, fetch: Callable[[str], Awaitable[object]], job_id: str) -> object:
+        """Return what *fetch* says of a job, or the error it raises; the request has been paid for.
+
+        The pacer is told how it went, unless *fetch* draws on the same pacer: then it takes the payment over and tells it itself.
+        """
         pacer, start = self._pacer, self._loop.time()
         prepaid.set(pacer)
-        answer: Job | AsyncflowError | None = None
+        answer: object = None
         try:
             answer = await fetch(job_id)
         except AsyncflowError as error:
