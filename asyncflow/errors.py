@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from asyncflow.redaction import digest, redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from asyncflow.records import Job
 
@@ -45,7 +45,7 @@ __all__ = [
 class AsyncflowError(Exception):
     """What every error of asyncflow is.
 
-    *message* is the cause in words, as the service gave it where it gave one: it may hold personal data, and `str(error)` does not.
+    *message* is the cause in words, as the service gave it where it gave one; it may hold personal data, and `str(error)` does not.
     *kind* names the cause (the words are those of https://useapi.net's answers: "not_found", "rate_limited", ...). *transient*
     says whether the same request may get a better answer later. *retry_after* is the pause that the service asked for, in
     seconds, or None. *status* is the HTTP status, *code* and *reason* are the service's own words for the cause. *job_id* is the
@@ -66,8 +66,9 @@ class AsyncflowError(Exception):
         reason: str | None = None,
         job_id: str | None = None,
         job: Job | None = None,
+        details: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__()
         self.message = message
         self.kind = kind or self.default_kind
         self.transient = transient
@@ -77,6 +78,7 @@ class AsyncflowError(Exception):
         self.reason = reason
         self.job_id = job_id
         self.job = job
+        self.details = details
 
     def __str__(self) -> str:
         text = redact(self.message) or self.kind.replace("_", " ")
@@ -94,7 +96,7 @@ class AsyncflowError(Exception):
 
 
 def _rebuild(cls: type[AsyncflowError], fields: dict[str, Any]) -> AsyncflowError:
-    error = cls.__new__(cls, fields["message"])
+    error = cls.__new__(cls)
     error.__dict__.update(fields)
     return error
 
@@ -220,12 +222,12 @@ class StallTimeoutError(WaitTimeoutError):
 
 
 class OutcomeUnknownError(AsyncflowError):
-    """A job was submitted and the answer was lost: it may run and may have been paid for. It is never submitted again by itself."""
+    """A job was submitted and the answer was lost: it may run, and it may be paid for. It is never submitted again by itself."""
 
     default_kind = "outcome_unknown"
 
 
-_CLASSES: dict[str, type[AsyncflowError]] = {
+_CLASSES: Mapping[str, type[AsyncflowError]] = {
     cls.default_kind: cls
     for cls in (
         UsageError,

@@ -8,14 +8,18 @@ from __future__ import annotations
 from binascii import a2b_base64
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import msgspec
 from msgspec import Raw, Struct, field
 
+from asyncflow.errors import DecodeError
+from asyncflow.records.tolerance import loads, parse_expiry
 from asyncflow.redaction import digest
 
-TERMINAL = frozenset({"completed", "failed"})
+State = Literal["ok", "failed", "unresolved"]
+
+_TO_STANDARD_BASE64 = str.maketrans("-_", "+/")
 
 
 class Outcome(StrEnum):
@@ -28,17 +32,24 @@ class Outcome(StrEnum):
     FAILED = "failed"
 
 
-class Media(Struct, frozen=True, gc=False, omit_defaults=True):
+class Discreet(Struct, frozen=True, gc=False):
+    """A record that pretty printers show as its repr: left to themselves they would print its fields, addresses and all."""
+
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("shown", repr(self))]
+
+
+class Media(Discreet, frozen=True, gc=False, omit_defaults=True):
     """A file that a job offers, or should have.
 
-    *kind* is "video", "image", "music" or "gif". *state* is "ok" where there is a file, "failed" where the service says why there is none
-    (*reasons*), and "unresolved" where it says nothing; with an *asset_id* an unresolved file may still be had.
+    *kind* is "video", "image", "music" or "gif". *state* is "ok" where there is a file, "failed" where the service says why there
+    is none (*reasons*), and "unresolved" where it says nothing; with an *asset_id* an unresolved file may still be had.
     *url* is a link that works without credentials until *expires_at* (aware, None if the link does not say); *thumbnail_url* is
     a picture of the file and never the file. *duration* is its length in seconds.
     """
 
     kind: str
-    state: Literal["ok", "failed", "unresolved"]
+    state: State
     url: str | None = None
     thumbnail_url: str | None = None
     encoded: str | None = None
@@ -49,16 +60,66 @@ class Media(Struct, frozen=True, gc=False, omit_defaults=True):
     seed: int | None = None
     title: str | None = None
 
+    @classmethod
+    def of(
+        cls,
+        kind: str,
+        url: str | None,
+        encoded: str | None = None,
+        *,
+        is_failed: bool = False,
+        reasons: tuple[str, ...] = (),
+        thumbnail_url: str | None = None,
+        asset_id: str | None = None,
+        duration: float | None = None,
+        seed: int | None = None,
+        title: str | None = None,
+    ) -> Self:
+        """Return the media that a service's entry describes; its state follows from what there is.
+
+        A file without a word of failure is ok whatever else is said, and one that is missing for a reason has failed.
+        """
+        if url is not None and not url.startswith(("https://", "http://")):
+            url = None
+        if is_failed or (reasons and not (url or encoded)):
+            state: State = "failed"
+        else:
+            state = "ok" if url or encoded else "unresolved"
+        return cls(
+            kind,
+            state,
+            url,
+            thumbnail_url or None,
+            encoded or None,
+            asset_id or None,
+            reasons if state == "failed" else (),
+            None if url is None else parse_expiry(url),
+            duration,
+            seed,
+            title,
+        )
+
     @property
     def content(self) -> bytes | None:
-        """The file itself where the service sent it inline as base64, else None."""
-        return None if self.encoded is None else a2b_base64(self.encoded)
+        """The file itself where the service sent it inline as base64, else None. `DecodeError` if it is no base64."""
+        if self.encoded is None:
+            return None
+        text = self.encoded.rpartition("base64,")[2].translate(_TO_STANDARD_BASE64).rstrip("=")
+        try:
+            return a2b_base64(text + "=" * (-len(text) % 4))
+        except ValueError as error:
+            raise DecodeError("the inline file is no base64") from error
+
+    @property
+    def is_resolvable(self) -> bool:
+        """Whether a missing file may still be had: it has an id that a link can be asked for."""
+        return self.state == "unresolved" and self.asset_id is not None
 
     def __repr__(self) -> str:
         return f"<Media {self.kind} {self.state}{''.join(f' {reason}' for reason in self.reasons)}>"
 
 
-class Failure(Struct, frozen=True, gc=False, omit_defaults=True):
+class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
     """Why a job failed.
 
     *message* is the service's sentence, *code* its number or word, *reason* the deepest machine-readable word
@@ -79,11 +140,12 @@ class Failure(Struct, frozen=True, gc=False, omit_defaults=True):
         return f"<Failure {self.reason or self.code}>"
 
 
-class Job(Struct, frozen=True, gc=False, tag_field="service"):
+class Job(Discreet, frozen=True, gc=False, tag_field="service"):
     """One generation, as its service last described it.
 
     *status* is the service's own word, whatever it is; only "completed" and "failed" are terminal. *kind* is "video", "image",
     "music" or the service's word. *outcome* follows from status and media and cannot be set. Times are aware or None.
+    *answered_id* is the id that the service gave where it is not the one that was asked for, which is strange and worth a look.
     *captcha_attempts* counts the captcha solutions that were bought; *remaining_credits* is the account's balance after the
     job, or None. `raw` is the answer as it came: nothing that is unknown today is lost.
     """
@@ -102,6 +164,7 @@ class Job(Struct, frozen=True, gc=False, tag_field="service"):
     remaining_credits: int | None = None
     captcha_attempts: int = 0
     reply_ref: str | None = None
+    answered_id: str | None = None
     record: Raw = field(default=Raw(b"null"), name="raw")
 
     def __post_init__(self) -> None:
@@ -116,6 +179,11 @@ class Job(Struct, frozen=True, gc=False, tag_field="service"):
     def is_terminal(self) -> bool:
         """Whether the status is final."""
         return self.outcome is not Outcome.PENDING
+
+    @property
+    def completed_at(self) -> datetime | None:
+        """When the job ended, for better or worse; None while it runs."""
+        return self.updated_at if self.is_terminal else None
 
     @property
     def duration(self) -> float | None:
@@ -151,6 +219,11 @@ class Job(Struct, frozen=True, gc=False, tag_field="service"):
         return self._count("unresolved")
 
     @property
+    def media_resolvable(self) -> int:
+        """How many of the unresolved files may still be had through their asset ids."""
+        return sum(media.is_resolvable for media in self.media)
+
+    @property
     def failed_reasons(self) -> tuple[str, ...]:
         """The reasons of the failed media, in order."""
         return tuple(reason for media in self.media if media.state == "failed" for reason in media.reasons)
@@ -158,7 +231,10 @@ class Job(Struct, frozen=True, gc=False, tag_field="service"):
     @property
     def prompt(self) -> str | None:
         """The prompt as the service echoes it, None where it does not."""
-        prompt = _echo(self.record).get("prompt")
+        request = loads(self.raw)
+        if isinstance(request, dict):
+            request = request.get("request")
+        prompt = request.get("prompt") if isinstance(request, dict) else None
         return prompt if isinstance(prompt, str) else None
 
     def _count(self, state: str) -> int:
@@ -172,22 +248,12 @@ class Job(Struct, frozen=True, gc=False, tag_field="service"):
 
 
 def _count_outcome(status: str, media: tuple[Media, ...]) -> Outcome:
-    word = status.lower()
-    if word not in TERMINAL:
-        return Outcome.PENDING
+    word = status.strip().lower()
     if word == "failed":
         return Outcome.FAILED
+    if word != "completed":
+        return Outcome.PENDING
     ok = sum(item.state == "ok" for item in media)
     if not ok:
         return Outcome.NO_OUTPUT
     return Outcome.SUCCEEDED if ok == len(media) else Outcome.PARTIAL
-
-
-def _echo(record: Raw) -> dict[str, Any]:
-    """Return the request that the record echoes, {} where there is none."""
-    try:
-        value = msgspec.json.decode(record)
-    except (msgspec.DecodeError, RecursionError):
-        return {}
-    request = value.get("request") if isinstance(value, dict) else None
-    return request if isinstance(request, dict) else {}

@@ -1,0 +1,36 @@
+"""The service's HTTP in both directions: requests out, answers in.
+
+Pure: no clock, no I/O, no asyncio. A `Request` says what goes on the wire, down to the literal target; `decode_answer` turns
+status, headers and bytes into a record, or raises the error that they mean.
+"""
+
+from asyncflow.protocol.answers import Answer, decode_answer, decode_job, read_nudge, transport_error, under_asked_id
+from asyncflow.protocol.requests import (
+    SERVICES,
+    Request,
+    asset_request,
+    cancel_request,
+    file_request,
+    job_request,
+    service_of,
+    stats_request,
+    submit_request,
+)
+
+__all__ = [
+    "SERVICES",
+    "Answer",
+    "Request",
+    "asset_request",
+    "cancel_request",
+    "decode_answer",
+    "decode_job",
+    "file_request",
+    "job_request",
+    "read_nudge",
+    "service_of",
+    "stats_request",
+    "submit_request",
+    "transport_error",
+    "under_asked_id",
+]

@@ -1,0 +1,102 @@
+"""Answers in: bytes to records, or the error that they mean.
+
+Pure: no clock, no I/O, no asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from asyncflow.errors import DecodeError, TransportError
+from asyncflow.protocol.refusals import embedded_error, refusal_error
+from asyncflow.protocol.requests import flaw_of_id
+from asyncflow.records import AssetLink, Cancelled, FlowStats, Job, MusicStats, flowmusic, google_flow, stats
+from asyncflow.records.answers import decode_link
+from asyncflow.records.tolerance import load_object
+from asyncflow.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from asyncflow.protocol.requests import Request
+
+Answer = Job | FlowStats | MusicStats | AssetLink | Cancelled | bytes
+
+_RECORDS = {"google-flow": google_flow.decode, "flowmusic": flowmusic.decode}
+_STATS = {"google-flow": stats.decode_flow, "flowmusic": stats.decode_music}
+
+
+def decode_answer(
+    request: Request,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    now: datetime | None = None,
+) -> Answer:
+    """Return the record that answers *request*, or raise the `AsyncflowError` that the answer means.
+
+    The names of *headers* may be in any case. *now* (aware) is needed for nothing but a Retry-After that is an instant, in an answer
+    without a Date. A job's record has the id that the service gives it: see `under_asked_id`.
+    """
+    if not 200 <= status < 300:
+        raise refusal_error(
+            request.method, status, headers, body, job_id=request.job_id, is_file=request.expects == "file", now=now
+        )
+    try:
+        return _decode(request, status, body)
+    except DecodeError as error:
+        embedded = embedded_error(request.method, status, body, request.job_id)
+        if embedded is not None:
+            raise embedded from None
+        error.transient = request.method != "POST"
+        error.status = status
+        error.job_id = request.job_id
+        raise
+
+
+def decode_job(service: str, body: bytes, job_id: str | None = None) -> Job:
+    """Return the job that *body* describes, a callback's too; *job_id* in case it names none. `DecodeError` if it is no record."""
+    return _RECORDS[service](body, job_id)
+
+
+def under_asked_id(job: Job, job_id: str) -> Job:
+    """Return *job* under the id that was asked for; where the service gave another, that one is `job.answered_id` from then on."""
+    return job if job.job_id == job_id else replace(job, job_id=job_id, answered_id=job.job_id)
+
+
+def read_nudge(body: bytes) -> str | None:
+    """Return the id of the job that a callback is about, None if it names none. Nothing else in a callback is to be believed."""
+    try:
+        value = load_object(body)
+    except DecodeError:
+        return None
+    ids = (value.get("jobid"), value.get("jobId"))
+    return next((job_id for job_id in ids if isinstance(job_id, str) and flaw_of_id(job_id) is None), None)
+
+
+def transport_error(request: Request, cause: BaseException | None = None) -> TransportError:
+    """Return the error for a *request* that got no whole answer. A submit may have been heard all the same: it is not transient."""
+    word = "no whole answer" if cause is None else f"no whole answer ({type(cause).__name__})"
+    return TransportError(
+        f"{request.method} {redact(request.target)}: {word}", transient=request.method != "POST", job_id=request.job_id
+    )
+
+
+def _decode(request: Request, status: int, body: bytes) -> Answer:
+    match request.expects:
+        case "job":
+            return _RECORDS[request.service](body, request.job_id)
+        case "submission":
+            return _RECORDS[request.service](body, None, is_result=status == 200)
+        case "cancelled":
+            return Cancelled(request.job_id or "")
+        case "asset":
+            return decode_link(body, request.asset_id or "")
+        case "stats":
+            return _STATS[request.service](body)
+        case "file":
+            return body
