@@ -4,8 +4,8 @@ Pure: no clock, no I/O, no asyncio.
 """
 
 import math
-import random as _random
 from collections.abc import Callable
+from random import Random
 from typing import Protocol, runtime_checkable
 
 Key = tuple[str, str, str]
@@ -24,7 +24,7 @@ class Policy(Protocol):
         ...
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:
-        """Return the seconds until the next poll of a job that has just been read, still running, *age* seconds after its creation.
+        """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation.
 
         *polls* counts its answered polls, this one included.
         """
@@ -44,7 +44,7 @@ class Ranking(Protocol):
     """What a policy may offer besides: which polls save most delay when the budget does not suffice for all."""
 
     def priority(self, key: Key, age: float, wait: float) -> int:
-        """Return the priority of a poll *wait* seconds from now: `EXPECTED` if the job has probably ended by then, else `REST`."""
+        """Return the priority of a poll *wait* seconds from now: `EXPECTED` if it may well have ended by then, else `REST`."""
         ...
 
 
@@ -95,7 +95,7 @@ def backoff(first: float = 2.0, *, factor: float = 1.5, limit: float = 30.0, jit
     return _Blind(first, pause)
 
 
-def failure_delay(failures: int, retry_after: float | None, random: _random.Random) -> float:
+def failure_delay(failures: int, retry_after: float | None, random: Random) -> float:
     """Return the seconds to wait after the *failures*-th failed poll in a row, of which *retry_after* is the least.
 
     The pause doubles from 1 to 60 s, of which a random half is taken off: jobs that failed together do not return together.

@@ -1,44 +1,155 @@
-"""Which jobs are due: the schedule of one watch.
+"""Which jobs are due: the schedule of one watch, a wheel of short time slots.
 
-Pure: no clock, no I/O, no asyncio.
+Pure: no clock, no I/O, no asyncio. An entry goes into the slot of its due time without any search, and a slot is put in order
+only when its time has come, so a poll costs the same whether a thousand jobs are watched or a million. What is moved or discarded
+stays behind in its old slot and is passed over there, since looking for it would cost more.
 """
 
 import math
 from collections.abc import Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
-from typing import Final, Generic, TypeVar
+from operator import attrgetter, itemgetter
+from typing import ClassVar, Final, Generic, TypeVar
 
 INTERACTIVE: Final = 0
 NUDGED: Final = 1
 EXPECTED: Final = 2
 REST: Final = 3
 
+# A power of two: a due time that is a whole number of slots then survives the arithmetic exactly.
+_SLOTS_PER_SECOND: Final = 32.0
+_WEIGHTS: Final = (64.0, 16.0, 4.0, 1.0)
+_HEAD_START: Final = 1.0
+_OUT: Final = math.inf
+
+_due = attrgetter("due")
+_rank = itemgetter(0)
+
 
 class Watched:
     """One job in a `Schedule`; what else is known about it goes into the slots of a subclass.
 
-    *due* is when it is polled next, or was to be polled if it is out; *priority* is 0 (interactive), 1 (nudged), 2 (expected) or 3 (rest).
+    *due* is when it is polled next, or was to be polled if it is out. *priority* is that of this poll: `INTERACTIVE`, `NUDGED`,
+    `EXPECTED` or `REST`. All three are the schedule's to write, and so is *place*.
     """
 
-    __slots__ = ("place", "due", "job_id", "priority")
+    __slots__ = ("due", "job_id", "place", "priority")
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
-        self.due = math.inf
+        self.due = _OUT
         self.priority: int = REST
+        # Waiting: the very slot or number under which a lane refers to it. Out: a float, not to come back later than that.
+        # Neither: None. Whatever else refers to the entry from within a lane is stale.
         self.place: object = None
 
 
 W = TypeVar("W", bound=Watched)
 
 
+class _Lane(Generic[W]):
+    """The waiting jobs of one priority, by due time.
+
+    Slots whose time has not come are unordered lists. The one that was *opened* last is the *front*, last due first; what is put
+    in later than its slot was opened is *near*, a heap. So all of front and near is due before any slot.
+    """
+
+    __slots__ = ("front", "near", "numbers", "opened", "slots", "stale", "weight")
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self.slots: dict[float, list[W]] = {}
+        self.numbers: list[float] = []
+        self.opened = -math.inf
+        self.front: list[W] = []
+        self.near: list[tuple[float, int, W]] = []
+        self.stale = 0
+
+    def head(self, now: float) -> float:
+        """Return when the first job is due, or infinity if that is after *now* (or soon after it)."""
+        while True:
+            front, near = self.front, self.near
+            while front and front[-1].place is not front:
+                front.pop()
+                self.stale -= 1
+            while near and near[0][2].place is not near[0][1]:
+                heappop(near)
+                self.stale -= 1
+            if near:
+                return min(near[0][0], front[-1].due) if front else near[0][0]
+            if front:
+                return front[-1].due
+            if not self.numbers or self.numbers[0] > now * _SLOTS_PER_SECOND:
+                return math.inf
+            self._open(now)
+
+    def drain(self, now: float, until: float, limit: int, taken: list[W]) -> None:
+        """Move jobs that are due by *until* to *taken*, in order, as long as that is shorter than *limit*."""
+        while len(taken) < limit and self.head(now) <= until:
+            front, near = self.front, self.near
+            if near:
+                entry = heappop(near)[2] if not front or near[0][0] < front[-1].due else front.pop()
+                entry.place = _OUT
+                taken.append(entry)
+                continue
+            # The usual case: the jobs of the slot follow each other without another look at the heads.
+            for _ in range(min(len(front), limit - len(taken))):
+                entry = front[-1]
+                if entry.due > until or entry.place is not front:
+                    break
+                entry.place = _OUT
+                taken.append(front.pop())
+
+    def wakeup(self) -> float:
+        """Return when the first job is due, or the begin of its slot, which is never later; infinity if no job is waiting."""
+        first = self.head(-math.inf)
+        while first == math.inf and self.numbers:
+            slot = self.slots[self.numbers[0]]
+            while slot and slot[-1].place is not slot:
+                slot.pop()
+                self.stale -= 1
+            if slot:
+                return self.numbers[0] / _SLOTS_PER_SECOND
+            del self.slots[heappop(self.numbers)]
+        return first
+
+    def purge(self) -> None:
+        """Drop all that is stale."""
+        self.stale = 0
+        self.front[:] = [entry for entry in self.front if entry.place is self.front]
+        self.near = [item for item in self.near if item[2].place is item[1]]
+        heapify(self.near)
+        for slot in self.slots.values():
+            slot[:] = [entry for entry in slot if entry.place is slot]
+        self.slots = {number: slot for number, slot in self.slots.items() if slot}
+        self.numbers = list(self.slots)
+        heapify(self.numbers)
+
+    def _open(self, now: float) -> None:
+        number = heappop(self.numbers)
+        self.opened = number
+        self.front = slot = self.slots.pop(number)
+        # Taken from the end: now those put in first come first among equals, which the sort preserves.
+        slot.reverse()
+        if number + 1.0 > now * _SLOTS_PER_SECOND:
+            slot.sort(key=_due, reverse=True)
+
+
 class Schedule(Generic[W]):
-    """The jobs of one watch by the time of their next poll. A job is waiting, or out (being polled)."""
+    """The jobs of one watch by the time of their next poll; each is either waiting or out, that is, being polled.
+
+    When more are due than can be polled, they go in the order of weight x (seconds late + 1), with 64, 16, 4 and 1 for the
+    priorities: urgent ones first, but who has waited four times as long as someone of the next higher priority goes before him.
+    Time does not go back: *now* is never less than in an earlier call.
+    """
+
+    tolerated_stale: ClassVar = 1024
 
     def __init__(self) -> None:
         self._jobs: dict[str, W] = {}
-        self._heap: list[tuple[float, int, W]] = []
+        self._gone = 0
+        self._lanes = tuple(_Lane[W](weight) for weight in _WEIGHTS)
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -48,55 +159,90 @@ class Schedule(Generic[W]):
         return job_id in self._jobs
 
     def __iter__(self) -> Iterator[W]:
-        return iter(self._jobs.values())
+        """Iterate over the jobs of this moment, waiting or out: the schedule may change meanwhile."""
+        return iter(tuple(self._jobs.values()))
 
     def get(self, job_id: str) -> W | None:
+        """Return the entry of *job_id*, waiting or out, or None if it is not watched."""
         return self._jobs.get(job_id)
 
     def add(self, entry: W, at: float, priority: int = REST) -> None:
+        """Watch a job that is not watched yet, with its first poll *at* this time (finite)."""
         self._jobs[entry.job_id] = entry
         self._put(entry, at, priority)
 
     def take_due(self, now: float, limit: int) -> list[W]:
+        """Return up to *limit* jobs that are due, most urgent first; they are out until rescheduled or discarded."""
         taken: list[W] = []
-        while len(taken) < limit and self._clean() and self._heap[0][0] <= now:
-            entry = heappop(self._heap)[2]
-            entry.place = math.inf
-            taken.append(entry)
+        while len(taken) < limit:
+            heads = [(lane.head(now), lane) for lane in self._lanes if lane.front or lane.near or lane.numbers]
+            ranks = sorted([((now - due + _HEAD_START) * lane.weight, due, lane) for due, lane in heads if due <= now], key=_rank)
+            if not ranks:
+                break
+            _, due, lane = ranks.pop()
+            # The lane goes on until the next one's head has become more urgent than its own.
+            until = now + _HEAD_START - ranks[-1][0] / lane.weight if ranks else now
+            lane.drain(now, max(min(until, now), due), limit, taken)
         return taken
 
     def reschedule(self, entry: W, at: float, priority: int = REST) -> None:
+        """Let a job that is out wait until *at* (finite), or an earlier time asked for meanwhile; a discarded one stays away."""
         place = entry.place
-        if isinstance(place, float):
-            if place < math.inf:
-                at, priority = min(at, place), NUDGED
+        if type(place) is float:
+            if place < _OUT:
+                at, priority = min(at, place), min(priority, NUDGED)
             self._put(entry, at, priority)
 
     def hasten(self, job_id: str, at: float) -> bool:
+        """Make a job due no later than *at* and `NUDGED`; one that is out is asked again then. False if it is not watched."""
         entry = self._jobs.get(job_id)
         if entry is None:
             return False
-        if isinstance(entry.place, float):
-            entry.place = min(entry.place, at)
-        else:
-            self._put(entry, min(at, entry.due), NUDGED)
+        if type(entry.place) is float:
+            entry.place = min(entry.place, float(at))
+        elif at < entry.due or entry.priority > NUDGED:
+            self._forget(entry)
+            self._put(entry, min(at, entry.due), min(entry.priority, NUDGED))
         return True
 
     def discard(self, job_id: str) -> W | None:
+        """Watch a job no longer, waiting or out; return its entry, or None if it was not watched."""
         entry = self._jobs.pop(job_id, None)
-        if entry is not None:
-            entry.place = None
+        if entry is None:
+            return None
+        if type(entry.place) is not float:
+            self._forget(entry)
+        entry.place = None
+        self._gone += 1
+        if self._gone > len(self._jobs) + self.tolerated_stale:
+            # A dictionary does not shrink by itself.
+            self._jobs, self._gone = dict(self._jobs), 0
         return entry
 
     def next_wakeup(self) -> float | None:
-        return self._heap[0][0] if self._clean() else None
+        """Return when a job is due, at most one slot (1/32 s) early and never late, or None if no job is waiting."""
+        first = min([lane.wakeup() for lane in self._lanes])
+        return None if first == math.inf else first
+
+    def _forget(self, entry: W) -> None:
+        entry.place = None
+        lane = self._lanes[entry.priority]
+        lane.stale += 1
+        if lane.stale > len(self._jobs) + self.tolerated_stale:
+            lane.purge()
 
     def _put(self, entry: W, at: float, priority: int) -> None:
-        entry.due, entry.priority = at, priority
-        entry.place = number = next(self._numbers)
-        heappush(self._heap, (at, number, entry))
-
-    def _clean(self) -> bool:
-        while self._heap and self._heap[0][2].place is not self._heap[0][1]:
-            heappop(self._heap)
-        return bool(self._heap)
+        entry.due = at
+        entry.priority = priority
+        lane = self._lanes[priority]
+        number = at * _SLOTS_PER_SECOND // 1.0
+        try:
+            entry.place = slot = lane.slots[number]
+        except KeyError:
+            if number <= lane.opened:
+                entry.place = order = next(self._numbers)
+                heappush(lane.near, (at, order, entry))
+                return
+            entry.place = slot = lane.slots[number] = []
+            heappush(lane.numbers, number)
+        slot.append(entry)
