@@ -57,14 +57,14 @@ class Room:
                 self.limit = min(self._hard, self.limit + sqrt(self.limit))
 
     def _narrow(self, typical: float) -> None:
-        if self._onset is None:
-            self._onset = (self.limit, typical)
-        limit, latency = self._onset
+        # What waited at the widest may have gone on climbing after the first narrowing: the longest is the measure.
+        limit, longest = self._onset or (self.limit, 0.0)
         if self.limit <= max(self._floor, limit / 2):
-            if typical > latency * 0.75:
-                # Half as many wait as long as twice as many did: this is the service's new pace.
+            if typical > longest * 0.75:
+                # Half as many wait about as long as all did: this is the service's new pace.
                 self._base = typical
                 self.is_climbing = False
                 return
-            self._onset = (self.limit, typical)
+            limit, longest = self.limit, 0.0
+        self._onset = (limit, max(longest, typical))
         self.limit = max(self._floor, self.limit * 0.8)

@@ -54,19 +54,25 @@ class Spacing:
 
     def answered(self, *, may_grow: bool) -> None:
         """Grow by what a good answer is worth; need not be called while `busy` is 0."""
-        if may_grow:
-            # One start a second more for each answer doubles the rate in a second, and no late answer makes it leap.
-            self._set(self.rate + min(self._growth(self.busy), 1.0))
-        self.busy = 0.0
+        if not may_grow:
+            self.busy = 0.0
+            return
+        slope = self._slope()
+        # One start a second more for each answer doubles the rate in a second, and no late answer makes it leap. What is left
+        # over is for the answers that came in the same step of the loop.
+        seconds = min(self.busy, 1 / slope)
+        self.busy = min(self.busy - seconds, 1.0)
+        self._set(self.rate + slope * seconds)
+        if self.rate > self._careful_above:
+            self._creep = min(self._creep * (1 + _DOUBLING * seconds / self._caution), _FASTEST_CREEP)
 
-    def _growth(self, seconds: float) -> float:
+    def _slope(self) -> float:
+        """Return by how much the rate grows in a second."""
         if self.rate < self._fast_below:
-            return self.rate * _DOUBLING * seconds
+            return self.rate * _DOUBLING
         if self.rate < self._careful_above:
-            return self._careful_above * seconds / self._caution
-        more = self.rate * self._creep * seconds
-        self._creep = min(self._creep * (1 + _DOUBLING * seconds / self._caution), _FASTEST_CREEP)
-        return more
+            return self._careful_above / self._caution
+        return self.rate * self._creep
 
     def halve(self, now: float, pause: float) -> None:
         """Go half as fast as we went when the service said 429, and remember how fast that was."""
