@@ -6,36 +6,47 @@ import ast
 import inspect
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import asyncflow
+from asyncflow import records, simulator, testing
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
 TYPE_ALIASES = {"AnyJob", "Event"}
+PUBLIC = [(module, name) for module in (asyncflow, records, simulator, testing) for name in module.__all__]
 
 
 def told() -> str:
     return "\n".join(path.read_text("utf-8") for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))])
 
 
-@pytest.mark.parametrize("name", asyncflow.__all__)
-def test_a_public_name_resolves_and_is_documented(name: str) -> None:
-    value = getattr(asyncflow, name)
-    assert name in TYPE_ALIASES or inspect.getdoc(value)
-    assert re.search(rf"\b{name}\b", told()), f"neither the README nor the docs tell of {name}"
+def of(module: ModuleType, name: str) -> object:
+    value: object = getattr(module, name)
+    return value
 
 
 @pytest.mark.parametrize("name", asyncflow.__all__)
-def test_the_public_methods_of_a_public_class_are_documented(name: str) -> None:
-    value = getattr(asyncflow, name)
+def test_the_readme_or_the_docs_tell_of_a_public_name(name: str) -> None:
+    assert re.search(rf"\b{name}\b", told())
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_a_public_name_says_what_it_is(module: ModuleType, name: str) -> None:
+    value = of(module, name)
+    assert name in TYPE_ALIASES or value.__doc__
+
+
+@pytest.mark.parametrize(("module", "name"), PUBLIC)
+def test_the_public_members_of_a_public_class_say_what_they_are(module: ModuleType, name: str) -> None:
+    value = of(module, name)
     members = vars(value).items() if inspect.isclass(value) else ()
-    own = [
-        member
-        for key, member in members
-        if not key.startswith("_") and (inspect.isfunction(member) or isinstance(member, property))
-    ]
-    assert [member for member in own if not inspect.getdoc(member)] == []
+    own = {key: member for key, member in members if inspect.isfunction(member) or isinstance(member, property)}
+    assert [key for key, member in own.items() if not key.startswith("_") and not inspect.getdoc(member)] == []
 
 
 def test_what_a_type_checker_sees_is_what_is_loaded() -> None:
