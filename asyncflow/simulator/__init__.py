@@ -1,0 +1,56 @@
+"""An independent witness of the service: both useapi.net services over HTTP, with timelines, faults, and a count of what it saw.
+
+It shares no code with the client, so that a bug in common cannot cancel out. Names are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncflow.simulator.clock import ManualClock
+    from asyncflow.simulator.counters import SimulatorStats
+    from asyncflow.simulator.facts import Fate
+    from asyncflow.simulator.faults import Faults, Outage
+    from asyncflow.simulator.jobs import JobTruth
+    from asyncflow.simulator.media import MediaTruth
+    from asyncflow.simulator.playback import Answer
+    from asyncflow.simulator.scenario import Scenario
+    from asyncflow.simulator.server import Simulator
+    from asyncflow.simulator.thread import SimulatorThread
+
+__all__ = [
+    "Answer",
+    "Fate",
+    "Faults",
+    "JobTruth",
+    "ManualClock",
+    "MediaTruth",
+    "Outage",
+    "Scenario",
+    "Simulator",
+    "SimulatorStats",
+    "SimulatorThread",
+]
+
+_ROOMS = {
+    "Answer": "playback",
+    "Fate": "facts",
+    "Faults": "faults",
+    "JobTruth": "jobs",
+    "ManualClock": "clock",
+    "MediaTruth": "media",
+    "Outage": "faults",
+    "Scenario": "scenario",
+    "Simulator": "server",
+    "SimulatorStats": "counters",
+    "SimulatorThread": "thread",
+}
+
+
+def __getattr__(name: str) -> object:
+    room = _ROOMS.get(name)
+    if room is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{room}"), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,74 @@
+"""A request to the service, taken apart, and the checks that all of them share (API.md 3.3 and 4)."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from asyncflow.simulator.facts import Fate
+from asyncflow.simulator.jobs import SimulatedJob
+from asyncflow.simulator.wire import Reply, json_reply
+from asyncflow.simulator.world import World
+
+__all__ = ["Call", "Handler", "Refused", "chosen_fate", "fields_of", "text"]
+
+_REPLY_URL_LIMIT = 2000
+_FATE_TAG = re.compile(r"#([a-z_]+)")
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. *path* and *query* are raw, as they stood on the wire; *job* is set by a read, for the accounts."""
+
+    method: str
+    path: str
+    query: str
+    body: bytes
+    now: float
+    job: SimulatedJob | None = None
+
+
+Handler = Callable[[World, Call], Reply | Awaitable[Reply]]
+
+
+class Refused(Exception):  # noqa: N818 - not an error of ours: it carries the service's refusal
+    """The request is refused; *reply* says how."""
+
+    def __init__(self, status: int, error: object) -> None:
+        super().__init__(status)
+        self.reply: Reply = json_reply(status, {"error": error, "code": status})
+
+
+def fields_of(call: Call, allowed: re.Pattern[str], required: tuple[str, ...] = ()) -> dict[str, object]:
+    """Return the members of the request's JSON object, none of them outside of *allowed*, all *required* ones there.
+
+    Raises Refused with the service's 400 otherwise.
+    """
+    try:
+        fields = msgspec.json.decode(call.body, type=dict[str, object])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(400, "Request body is not a JSON object") from None
+    for name in fields:
+        if not allowed.fullmatch(name):
+            raise Refused(400, f"Parameter {name} not supported")
+    for name in required:
+        if not fields.get(name):
+            raise Refused(400, f"Parameter {name} is required")
+    if len(str(fields.get("replyUrl", ""))) > _REPLY_URL_LIMIT:
+        raise Refused(400, "replyUrl is too long")
+    return fields
+
+
+def text(fields: Mapping[str, object], name: str) -> str | None:
+    """Return a member that is text, None if it is missing; raises Refused if it is something else."""
+    value = fields.get(name)
+    if value is not None and not isinstance(value, str):
+        raise Refused(400, f"Parameter {name} must be a string")
+    return value
+
+
+def chosen_fate(fields: Mapping[str, object]) -> Fate | None:
+    """Return the fate that a prompt asks for by a word such as `#failed` or `#partial`; None leaves it to chance."""
+    match = _FATE_TAG.search(str(fields.get("prompt", "")))
+    return Fate(match[1]) if match and match[1] in set(Fate) else None

@@ -1,0 +1,173 @@
+"""Every request's way in and out: counted, let through the faults, routed, answered whole or broken."""
+
+import inspect
+import math
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+from aiohttp import web
+
+from asyncflow.simulator import flow_service, music_service
+from asyncflow.simulator.calls import Call, Handler, Refused
+from asyncflow.simulator.clock import wait_until
+from asyncflow.simulator.control import answer_control
+from asyncflow.simulator.facts import iso
+from asyncflow.simulator.faults import Verdict
+from asyncflow.simulator.media import read_media
+from asyncflow.simulator.playback import Answer
+from asyncflow.simulator.wire import JSON, Reply, abort, dribble, json_reply, refusal, throttled, write_raw
+from asyncflow.simulator.world import World
+
+__all__ = ["Gate"]
+
+_FLOW_JOBS = "/v1/google-flow/jobs/"
+_FLOW_ASSETS = "/v1/google-flow/assets/"
+_MUSIC_JOBS = "/v1/flowmusic/jobs/"
+_ROUTES = flow_service.ROUTES | music_service.ROUTES
+_GARBLED = b'\x1f\x8b{"jobid": "j11, \xff\xfe <html> not JSON'
+_NOWHERE = {"error": "Endpoint not found", "code": 404, "hint": {"llm_docs": "https://example.com/llms.txt"}}
+_BROKEN = web.Response(status=500)
+
+
+class Gate:
+    """The handler of all requests."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._authorization = f"Bearer {world.settings.token}"
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer *request*; a connection that was broken on purpose gets an answer that nobody can send any more."""
+        path, _, query = request.raw_path.partition("?")
+        if path.startswith("/_simulator/"):
+            body = await request.read()
+            return (await answer_control(self.world, request.method, path.removeprefix("/_simulator/"), body)).response()
+        world = self.world
+        now = world.now()
+        counters = world.counters
+        kind, handler = _route(request.method, path)
+        counters.begin(kind, now)
+        ended = "disconnected"
+        try:
+            body = await request.read() if request.can_read_body else b""
+            call = Call(request.method, path, query, body, now)
+            played = world.player.next(request.method, path)
+            if played is not None:
+                ended = await self._play(request, played)
+                return _BROKEN
+            verdict = world.injector.judge(kind, now)
+            if verdict.delay:
+                await wait_until(world.clock, world.clock.now() + verdict.delay)
+                call.now = world.now()
+            reply = self._stop(verdict) if verdict.fault else None
+            if reply is None and verdict.fault in {"reset", "hang"}:
+                ended = await self._break(request, verdict.fault, json_reply(200, {}))
+                return _BROKEN
+            if reply is None:
+                reply = await self._answer(request, call, kind, handler)
+            if reply.status == 429:
+                reply = self._throttled(reply)
+            if verdict.fault and not verdict.status:
+                ended = await self._break(request, verdict.fault, reply)
+                return _BROKEN
+            if call.job is not None and reply.status == 200:
+                call.job.shown(call.now)
+            ended = str(reply.status)
+            return reply.response()
+        finally:
+            counters.end(kind, ended)
+
+    async def _answer(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> Reply:
+        headers = request.headers
+        if kind == "media":
+            if "Authorization" in headers or "Cookie" in headers:
+                self.world.counters.tokens_at_media += 1
+            return read_media(self.world, call.path, call.query, headers, call.now)
+        if headers.get("User-Agent", "").startswith("Python-urllib"):
+            return refusal(403)
+        if handler is None:
+            return json_reply(404, _NOWHERE)
+        if headers.get("Authorization") != self._authorization:
+            music = call.path.startswith("/v1/flowmusic/")
+            return json_reply(401, {"error": "Unauthorized", "code": 401}) if music else refusal(401)
+        try:
+            answer = handler(self.world, call)
+            return await answer if inspect.isawaitable(answer) else answer
+        except Refused as refused:
+            return refused.reply
+
+    def _stop(self, verdict: Verdict) -> Reply | None:
+        """Return the answer that stands in for the service's own, None if *verdict* is of another nature."""
+        if not verdict.status:
+            return None
+        self.world.counters.faults[str(verdict.fault)] += 1
+        return refusal(verdict.status)
+
+    def _throttled(self, reply: Reply) -> Reply:
+        """Return the 429 with its Retry-After, and remember until when nobody should ask."""
+        world = self.world
+        faults = world.injector.faults
+        now = world.now()
+        wall = world.wall(now)
+        seconds = faults.retry_after
+        headers: dict[str, str] = {}
+        retry_at: str | None = None
+        if faults.retry_after_form == "seconds":
+            seconds = float(math.ceil(seconds))
+            headers["Retry-After"] = f"{seconds:.0f}"
+        elif faults.retry_after_form == "date":
+            until = math.ceil(wall + seconds)
+            seconds = until - wall
+            headers["Retry-After"] = format_datetime(datetime.fromtimestamp(until, UTC), usegmt=True)
+        elif faults.retry_after_form == "body":
+            retry_at = iso(wall + seconds)
+        else:
+            seconds = 0.0
+        world.counters.throttle(now, seconds)
+        if b"All accounts are busy" in reply.body:
+            return Reply(429, reply.body, {**JSON, **headers})
+        return throttled(headers, retry_at)
+
+    async def _break(self, request: web.BaseRequest, fault: str, reply: Reply) -> str:
+        """Do *fault* to the connection instead of, or while, sending *reply*; return its name."""
+        world = self.world
+        world.counters.faults[fault] += 1
+        match fault:
+            case "hang":
+                await world.closing.wait()
+                abort(request)
+            case "reset" | "lost_answer":
+                abort(request)
+            case "reset_midway":
+                write_raw(request, reply, share=0.5, close=False)
+                abort(request)
+            case "truncate":
+                write_raw(request, reply, share=0.5)
+            case "garble":
+                write_raw(request, Reply(200, _GARBLED))
+            case _:
+                await dribble(request, reply, world.clock, world.injector.faults.slow_seconds)
+        return fault
+
+    async def _play(self, request: web.BaseRequest, answer: Answer) -> str:
+        reply = Reply(answer.status, answer.body, answer.headers)
+        if answer.fault is not None:
+            return await self._break(request, answer.fault, reply)
+        write_raw(request, reply)
+        return str(answer.status)
+
+
+def _route(method: str, path: str) -> tuple[str, Handler | None]:
+    if method == "GET" and path.startswith(_FLOW_JOBS) and len(path) > len(_FLOW_JOBS):
+        return "read", flow_service.read_job
+    if path.startswith(_MUSIC_JOBS) and len(path) > len(_MUSIC_JOBS):
+        handlers: dict[str, tuple[str, Handler]] = {
+            "GET": ("read", music_service.read_job),
+            "DELETE": ("cancel", music_service.cancel_job),
+        }
+        return handlers.get(method, ("other", None))
+    if path.startswith("/content/"):
+        return "media", None
+    if method == "GET" and path.startswith(_FLOW_ASSETS):
+        return "asset", flow_service.read_asset
+    return _ROUTES.get((method, path), ("other", None))
