@@ -104,7 +104,7 @@ class Run(Generic[T]):
         self._context.copy().run(partial(self._group.start_soon, worker, name=name))
 
     def finish(self) -> None:
-        """Cancel the group, by its scope, so that what the workers shield is left to end; the owner itself before there is one."""
+        """Cancel the group by its scope, so that what a worker shields may end; the owner itself before there is a group."""
         self._is_ending = True
         if self._group is not None:
             self._group.cancel_scope.cancel()
@@ -151,8 +151,9 @@ class Run(Generic[T]):
         elif self._owner is not None and self._loop is not None:
             try:
                 self._loop.call_soon_threadsafe(self.finish)
-            except RuntimeError:  # the loop is closed
+            except RuntimeError:  # the loop is closed: let go of a task that will never end
                 _owners.discard(self._owner)
+                self._owner = None
             warnings.warn(f"{self._name} was dropped without aclose()", ResourceWarning, stacklevel=2)
 
     async def _own(self, runner: Callable[[Sink[T]], Awaitable[object]]) -> None:
