@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from asyncflow.redaction import digest, redact
+from asyncflow.redaction import digest, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,21 +38,31 @@ __all__ = [
     "TransportError",
     "UsageError",
     "WaitTimeoutError",
+    "category_of",
     "error_class",
 ]
+
+_FAMILIES = {
+    "captcha": ("UNUSUAL_ACTIVITY", "CAPTCHA"),
+    "account_cooldown": ("QUOTA", "THROTTLED", "NO_ELIGIBLE_ACCOUNT"),
+    "capacity": ("HIGH_TRAFFIC", "OVERLOADED", "CONCURRENT"),
+    "policy": ("UNSAFE", "MINOR", "PROMINENT_PEOPLE", "SEXUAL", "VIOLEN", "FILTER", "PROHIBITED", "HARM", "MODERAT", "_IP_"),
+}
 
 
 class AsyncflowError(Exception):
     """What every error of asyncflow is.
 
-    *message* is the cause in words, as the service gave it where it gave one; it may hold personal data, and `str(error)` does not.
+    *message* is the cause in words, as the service gave it where it did; it may hold personal data, and `str(error)` does not.
     *kind* names the cause (the words are those of https://useapi.net's answers: "not_found", "rate_limited", ...). *transient*
     says whether the same request may get a better answer later. *retry_after* is the pause that the service asked for, in
     seconds, or None. *status* is the HTTP status, *code* and *reason* are the service's own words for the cause. *job_id* is the
-    job in question and *job* its last record, where they are known.
+    job in question and *job* its last record, where they are known; *details* are the service's reasons for each of its
+    accounts. `hint` is what the caller can do about it, "" where that is plain.
     """
 
     default_kind: ClassVar[str] = "error"
+    hint: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -80,10 +90,16 @@ class AsyncflowError(Exception):
         self.job = job
         self.details = details
 
+    @property
+    def category(self) -> str | None:
+        """The family of the cause as far as it is known: "policy", "captcha", "account_cooldown" or "capacity"."""
+        return category_of(self.reason) or ("capacity" if self.kind in {"rate_limited", "unavailable"} else None)
+
     def __str__(self) -> str:
-        text = redact(self.message) or self.kind.replace("_", " ")
-        if self.reason and self.reason not in text:
-            text = f"{text} ({redact(self.reason)})"
+        text = one_line(self.message) or self.kind.replace("_", " ")
+        reason = one_line(self.reason or "")
+        if reason not in text:
+            text = f"{text} ({reason})"
         if self.status is not None:
             text = f"{text} [HTTP {self.status}]"
         return f"job {digest(self.job_id)}: {text}" if self.job_id is not None else text
@@ -117,6 +133,7 @@ class AuthenticationError(AsyncflowError):
     """The token was refused (401): nothing works until it is replaced."""
 
     default_kind = "unauthorized"
+    hint = "check the token"
 
 
 class PaymentError(AsyncflowError):
@@ -135,12 +152,14 @@ class EdgeBlockedError(AsyncflowError):
     """The service's edge refused the client before the API saw the request (403 that is not JSON)."""
 
     default_kind = "edge_blocked"
+    hint = "send a User-Agent of your own, and see whether a firewall or a proxy stands in between"
 
 
 class JobNotFoundError(AsyncflowError):
     """The service knows no such job (404). Flow Music answers so for expired jobs too."""
 
     default_kind = "not_found"
+    hint = "the id may be mistyped, or the job expired: Flow Music says the same of both"
 
 
 class JobExpiredError(AsyncflowError):
@@ -153,6 +172,7 @@ class ModeratedError(AsyncflowError):
     """The prompt was refused (422): the same prompt never succeeds."""
 
     default_kind = "moderated"
+    hint = "change the prompt: the same one is refused again"
 
 
 class RateLimitedError(AsyncflowError):
@@ -165,6 +185,7 @@ class AccountError(AsyncflowError):
     """The Google account behind the job lost its session (596): its owner must connect it again."""
 
     default_kind = "account_error"
+    hint = "connect the Google account again at useapi.net"
 
 
 class ServiceError(AsyncflowError):
@@ -189,12 +210,14 @@ class RedirectError(AsyncflowError):
     """The server points elsewhere: the base URL is not that of the service. Redirects are never followed with a token."""
 
     default_kind = "redirect"
+    hint = "check the base URL"
 
 
 class LinkExpiredError(AsyncflowError):
     """A media link is past its time, about six hours; ask for a fresh one with `get_asset_url`."""
 
     default_kind = "url_expired"
+    hint = "ask for a fresh link with get_asset_url, or read the job again"
 
 
 class JobFailedError(AsyncflowError):
@@ -225,6 +248,7 @@ class OutcomeUnknownError(AsyncflowError):
     """A job was submitted and the answer was lost: it may run, and it may be paid for. It is never submitted again by itself."""
 
     default_kind = "outcome_unknown"
+    hint = "poll the job if the error has its id, else look for it with get_stats before you submit again"
 
 
 _CLASSES: Mapping[str, type[AsyncflowError]] = {
@@ -265,3 +289,13 @@ _CLASSES: Mapping[str, type[AsyncflowError]] = {
 def error_class(kind: str) -> type[AsyncflowError]:
     """Return the class of the errors of this *kind*, `AsyncflowError` itself for an unknown one."""
     return _CLASSES.get(kind, AsyncflowError)
+
+
+def category_of(reason: str | None) -> str | None:
+    """Return the family of a machine-readable *reason*, None for an unknown one: the set is large and open.
+
+    "policy" (the same prompt never succeeds), "captcha" (a solution was refused), "account_cooldown" (quota or throttle of the
+    account), "capacity" (the service is busy).
+    """
+    word = (reason or "").upper()
+    return next((family for family, parts in _FAMILIES.items() if any(part in word for part in parts)), None)

@@ -7,16 +7,15 @@ Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.j
 from datetime import datetime
 from typing import Self
 
-from msgspec import Struct
-
 from asyncflow.errors import AsyncflowError, error_class
 from asyncflow.records import AnyJob, Job
-from asyncflow.redaction import digest, redact
+from asyncflow.records.base import Discreet
+from asyncflow.redaction import digest, one_line, redact
 
 __all__ = ["Abandoned", "Changed", "Ended", "Event", "Problem", "Unreachable"]
 
 
-class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
+class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
     """The facts of an `AsyncflowError`, in a form that can be stored and sent; `exception()` makes it one again.
 
     *message* is fit for a log. The other members are those of the error.
@@ -29,11 +28,21 @@ class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
     status: int | None = None
     code: int | str | None = None
     reason: str | None = None
+    details: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, error: AsyncflowError) -> Self:
         """Return the facts of *error*."""
-        return cls(error.kind, redact(error.message), error.transient, error.retry_after, error.status, error.code, error.reason)
+        return cls(
+            error.kind,
+            redact(error.message),
+            error.transient,
+            error.retry_after,
+            error.status,
+            error.code,
+            error.reason,
+            error.details,
+        )
 
     def exception(self, job_id: str | None = None, job: Job | None = None) -> AsyncflowError:
         """Return the error that has these facts, of the class that goes with its kind."""
@@ -47,24 +56,28 @@ class Problem(Struct, frozen=True, gc=False, omit_defaults=True):
             reason=self.reason,
             job_id=job_id,
             job=job,
+            details=self.details,
         )
 
+    def __repr__(self) -> str:
+        return f"<Problem {self.kind}: {one_line(self.message)}>"
 
-class Changed(Struct, frozen=True, tag="changed"):
+
+class Changed(Discreet, frozen=True, tag="changed"):
     """The status of a job that still runs is another than before; *previous* is None when it was read for the first time."""
 
     job: AnyJob
     previous: str | None = None
 
 
-class Ended(Struct, frozen=True, tag="ended"):
+class Ended(Discreet, frozen=True, tag="ended"):
     """The job is over, for better or worse: see `job.outcome`. There is exactly one `Ended` or `Abandoned` for each id."""
 
     job: AnyJob
 
 
-class Abandoned(Struct, frozen=True, tag="abandoned"):
-    """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed. *job* is the last record, if any."""
+class Abandoned(Discreet, frozen=True, tag="abandoned"):
+    """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed. *job* is the last record."""
 
     job_id: str
     error: Problem
@@ -74,7 +87,7 @@ class Abandoned(Struct, frozen=True, tag="abandoned"):
         return f"Abandoned({digest(self.job_id)}, {self.error!r})"
 
 
-class Unreachable(Struct, frozen=True, tag="unreachable"):
+class Unreachable(Discreet, frozen=True, tag="unreachable"):
     """The job is still watched, but reads of it have been failing *since* then (aware). Reported once for each outage."""
 
     job_id: str

@@ -18,15 +18,18 @@ from asyncflow.records.tolerance import load_object
 from asyncflow.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from asyncflow.protocol.requests import Request
 
 Answer = Job | FlowStats | MusicStats | AssetLink | Cancelled | bytes
 
-_RECORDS = {"google-flow": google_flow.decode, "flowmusic": flowmusic.decode}
-_STATS = {"google-flow": stats.decode_flow, "flowmusic": stats.decode_music}
+_RECORDS: Mapping[str, Callable[..., Job]] = {"google-flow": google_flow.decode, "flowmusic": flowmusic.decode}
+_STATS: Mapping[str, Callable[[bytes], FlowStats | MusicStats]] = {
+    "google-flow": stats.decode_flow,
+    "flowmusic": stats.decode_music,
+}
 
 
 def decode_answer(
@@ -39,8 +42,8 @@ def decode_answer(
 ) -> Answer:
     """Return the record that answers *request*, or raise the `AsyncflowError` that the answer means.
 
-    The names of *headers* may be in any case. *now* (aware) is needed for nothing but a Retry-After that is an instant, in an answer
-    without a Date. A job's record has the id that the service gives it: see `under_asked_id`.
+    The names of *headers* may be in any case. *now* (aware) is needed only for a Retry-After that is an instant, if there is no
+    Date. A job's record has the id that the service gives it: see `under_asked_id`.
     """
     if not 200 <= status < 300:
         raise refusal_error(
@@ -59,12 +62,12 @@ def decode_answer(
 
 
 def decode_job(service: str, body: bytes, job_id: str | None = None) -> Job:
-    """Return the job that *body* describes, a callback's too; *job_id* in case it names none. `DecodeError` if it is no record."""
+    """Return the job that *body* (a callback's, perhaps) describes; *job_id* if it names none. `DecodeError` for no record."""
     return _RECORDS[service](body, job_id)
 
 
 def under_asked_id(job: Job, job_id: str) -> Job:
-    """Return *job* under the id that was asked for; where the service gave another, that one is `job.answered_id` from then on."""
+    """Return *job* under the id that was asked for; where the service gave another, that one is `job.answered_id`."""
     return job if job.job_id == job_id else replace(job, job_id=job_id, answered_id=job.job_id)
 
 
@@ -79,7 +82,7 @@ def read_nudge(body: bytes) -> str | None:
 
 
 def transport_error(request: Request, cause: BaseException | None = None) -> TransportError:
-    """Return the error for a *request* that got no whole answer. A submit may have been heard all the same: it is not transient."""
+    """Return the error for a *request* without a whole answer. A submit may have been heard all the same: it is not transient."""
     word = "no whole answer" if cause is None else f"no whole answer ({type(cause).__name__})"
     return TransportError(
         f"{request.method} {redact(request.target)}: {word}", transient=request.method != "POST", job_id=request.job_id

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from asyncflow.errors import AsyncflowError, DecodeError, error_class
-from asyncflow.records.tolerance import deepest_reason, forgive, load_object, number, parse_time, plain_code
+from asyncflow.records.tolerance import Json, deepest_reason, forgive, load_object, number, parse_time, plain_code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -133,20 +133,20 @@ def embedded_error(method: str, status: int, body: bytes, job_id: str | None = N
 
 
 def read_retry_after(headers: Mapping[str, str], text: str | None = None, now: datetime | None = None) -> float | None:
-    """Return the seconds to wait that the answer asks for: by its header as seconds or a date, else by *text*, its body's instant.
+    """Return the seconds that the answer asks us to wait: by its header, seconds or a date, else by *text*, its body's instant.
 
     Instants count from the Date header, else from *now*. What is past is 0, and more than a day is a day; what cannot be a pause
     is None.
     """
     header = _header(headers, "retry-after")
     seconds = number(header) if header is not None else None
-    if seconds is None:
+    if seconds is None or seconds < 0:
         when = _http_date(header) or parse_time(text)
         since = _http_date(_header(headers, "date")) or now
         if when is None or since is None:
             return None
         seconds = max((when - since).total_seconds(), 0.0)
-    return min(float(seconds), MAX_RETRY_AFTER) if seconds >= 0 else None
+    return min(float(seconds), MAX_RETRY_AFTER)
 
 
 def _kind(status: int, *, is_json: bool) -> str:
@@ -163,13 +163,13 @@ def _kind(status: int, *, is_json: bool) -> str:
 
 
 def _file_kind(status: int, body: bytes) -> str:
-    """A link is refused with 403 once it is over, and by some stores with a 400 that says so."""
+    """Return the kind for a file: a link that is over is refused with 403, and by some stores with a 400 that says so."""
     if status in {401, 403, 410} or (status == 400 and b"Expired" in body):
         return "url_expired"
     return _kind(status, is_json=True)
 
 
-def _tell(refusal: _Refusal, value: dict[str, Any]) -> dict[str, Any]:
+def _tell(refusal: _Refusal, value: Json) -> dict[str, Any]:
     error = refusal.error
     if isinstance(error, _Inner):
         code, message, word = error.code, error.message or refusal.message or error.status, None

@@ -97,7 +97,7 @@ def asset_request(asset_id: str) -> Request:
 
 
 def submit_request(path: str, body: Mapping[str, Any]) -> Request:
-    """Return the POST of *body* as JSON to *path* ("google-flow/videos", with or without "/v1/" before it), which creates a job."""
+    """Return the POST of *body* as JSON to *path* ("google-flow/videos", with or without "/v1/"), which creates a job."""
     service, _, endpoint = path.removeprefix("/").removeprefix("v1/").partition("/")
     _check_service(service)
     if not endpoint or not endpoint.isprintable() or " " in endpoint:

@@ -3,9 +3,7 @@
 Pure: no clock, no I/O, no asyncio.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from msgspec import Struct
 
@@ -14,12 +12,9 @@ from asyncflow.records.base import Discreet
 from asyncflow.records.tolerance import forgive, load_object, parse_expiry
 from asyncflow.redaction import digest
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
 
 class AssetLink(Discreet, frozen=True, gc=False):
-    """A fresh link to a file; it works without credentials until *expires_at* (aware, None if it does not say), about six hours."""
+    """A fresh link to a file; it needs no credentials and works until *expires_at* (aware, None if it does not say)."""
 
     url: str
     asset_id: str

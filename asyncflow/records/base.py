@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Self
 import msgspec
 from msgspec import Raw, Struct, field
 
-from asyncflow.errors import DecodeError
+from asyncflow.errors import DecodeError, category_of
 from asyncflow.records.tolerance import loads, parse_expiry
 from asyncflow.redaction import digest
 
@@ -30,6 +30,10 @@ class Outcome(StrEnum):
     PARTIAL = "partial"
     NO_OUTPUT = "no_output"
     FAILED = "failed"
+
+
+# Most reads find a job as it was: what they say needs no counting.
+_UNFINISHED: dict[str, Outcome] = dict.fromkeys(("", "created", "pending", "started"), Outcome.PENDING)
 
 
 class Discreet(Struct, frozen=True, gc=False):
@@ -132,6 +136,11 @@ class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
     details: str | None = None
 
     @property
+    def category(self) -> str | None:
+        """The family of the cause as far as it is known: "policy", "captcha", "account_cooldown" or "capacity"."""
+        return category_of(self.reason)
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether the job failed because its owner cancelled it."""
         return self.code == "user_cancelled"
@@ -168,7 +177,9 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service"):
     record: Raw = field(default=Raw(b"null"), name="raw")
 
     def __post_init__(self) -> None:
-        msgspec.structs.force_setattr(self, "outcome", _count_outcome(self.status, self.media))
+        outcome = _UNFINISHED.get(self.status) or _count_outcome(self.status, self.media)
+        if outcome is not self.outcome:
+            msgspec.structs.force_setattr(self, "outcome", outcome)
 
     @property
     def raw(self) -> bytes:

@@ -26,6 +26,7 @@ from asyncflow.records.tolerance import (
 if TYPE_CHECKING:
     from msgspec import Raw
 
+_CALM = frozenset({"pending", "completed"})
 _KNOWN = frozenset({"created", "pending", "started", "completed", "failed"})
 
 
@@ -128,7 +129,7 @@ def _job(record: _Record, raw: Raw, asked: str | None, *, is_result: bool) -> Mu
         created_at=parse_time(record.created_at),
         updated_at=parse_time(record.completed_at),
         media=media,
-        failure=_failure(record, raw),
+        failure=None if record.error is None and status in _CALM else _failure(record, raw),
         reply_ref=echo.reply_ref,
         record=raw,
         operation=record.operation,

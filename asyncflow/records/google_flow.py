@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from msgspec import Raw
 
 _KIND = re.compile(r"j\d+([vi])-")
+_CALM = frozenset({"created", "started", "completed"})
 _KNOWN = frozenset({"created", "started", "completed", "failed"})
 # The words of a synchronous answer, which has no status of a job: it has none at all, or that of its one file.
 _RESULTS = frozenset({"", "MEDIA_GENERATION_STATUS_SUCCESSFUL"})
@@ -88,7 +89,8 @@ def _job(record: wire.Record, raw: Raw, asked: str | None, *, is_result: bool) -
         raise DecodeError("the answer is JSON, but no record of a job")
     if is_result and media and status in _RESULTS:
         status = "completed"
-    attempts = answer.captcha.attempts or () if answer.captcha is not None else ()
+    captcha = answer.captcha
+    attempts, refused = (0, 0) if captcha is None else _count_attempts(captcha)
     echo = record.request or wire.NO_ECHO
     return FlowJob(
         job_id=job_id or asked or "",
@@ -98,13 +100,19 @@ def _job(record: wire.Record, raw: Raw, asked: str | None, *, is_result: bool) -
         created_at=parse_time(record.created),
         updated_at=parse_time(record.updated),
         media=media,
-        failure=_failure(record, answer, media, raw),
+        failure=None if record.error is None and status in _CALM else _failure(record, answer, media, raw),
         remaining_credits=answer.remaining_credits,
-        captcha_attempts=len(attempts),
+        captcha_attempts=attempts,
         reply_ref=echo.reply_ref,
         record=raw,
-        captcha_failed_attempts=sum(attempt is not None and attempt.success is False for attempt in attempts),
+        captcha_failed_attempts=refused,
     )
+
+
+def _count_attempts(captcha: wire.Captcha) -> tuple[int, int]:
+    """Return how many solutions were bought, and how many of them were refused."""
+    attempts = captcha.attempts or ()
+    return len(attempts), len([None for attempt in attempts if attempt is not None and attempt.success is False])
 
 
 def _is_record(record: wire.Record) -> bool:
@@ -156,7 +164,7 @@ def _current(entry: wire.MediaEntry | None, kind: str) -> Media:
 
 
 def _legacy(entry: wire.OperationEntry | None, kind: str) -> Media:
-    """The shapes of before June 2026; `servingBaseUri` is a picture of the video there, often mistaken for it."""
+    """Read an entry of before June 2026; its `servingBaseUri` is a picture of the video, often mistaken for it."""
     if entry is None:
         return Media(kind or "video", "unresolved")
     operation = entry.operation or wire.NO_OPERATION

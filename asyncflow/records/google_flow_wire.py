@@ -1,3 +1,4 @@
+# ruff: noqa: D101 - what a shape means, its words and the pages say; only what they do not say has a docstring.
 """The shapes in which Google Flow sends its records, past and present, with the fields that we read and no others.
 
 Pure: no clock, no I/O, no asyncio. Every field may be missing or null. Shapes: https://useapi.net/docs/api-google-flow-v1 and

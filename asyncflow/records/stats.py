@@ -3,8 +3,6 @@
 Pure: no clock, no I/O, no asyncio. Accounts are e-mail addresses and so are parts of job ids: no repr here shows one.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import ClassVar
@@ -12,7 +10,7 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from asyncflow.records.base import Discreet
-from asyncflow.records.tolerance import forgive, load_object, parse_time
+from asyncflow.records.tolerance import Json, forgive, load_object, parse_time
 from asyncflow.redaction import digest
 
 _ELAPSED = re.compile(r"(?:(\d+):)?(\d+):(\d+)(?:\.\d+)?")
@@ -48,7 +46,7 @@ class ExecutingRow(Discreet, frozen=True, gc=False):
 
 
 class HistoryRow(Discreet, frozen=True, gc=False):
-    """A job that ended within the last quarter of an hour: how the service's own POST for it went, and how many seconds it took."""
+    """A job of the last quarter of an hour: how the POST for it ended, and how many seconds it took."""
 
     job_id: str
     email: str = ""
@@ -61,9 +59,9 @@ class HistoryRow(Discreet, frozen=True, gc=False):
 
 
 class StatsGroup(Discreet, frozen=True, gc=False):
-    """The statistics of the videos, of the images, or of both: *summary* by account, the jobs newest last as the service has them."""
+    """The statistics of the videos, of the images, or of both: *summary* is by account, the jobs are in the service's order."""
 
-    summary: dict[str, SummaryRow] = field(default_factory=dict)
+    summary: dict[str, SummaryRow] = field(default_factory=dict[str, SummaryRow])
     executing: tuple[ExecutingRow, ...] = ()
     history: tuple[HistoryRow, ...] = ()
 
@@ -132,7 +130,7 @@ class MusicStats(Discreet, frozen=True, gc=False, tag="flowmusic", tag_field="se
 
     service: ClassVar[str] = "flowmusic"
 
-    accounts: dict[str, MusicAccount] = field(default_factory=dict)
+    accounts: dict[str, MusicAccount] = field(default_factory=dict[str, MusicAccount])
 
     @property
     def emails(self) -> tuple[str, ...]:
@@ -209,12 +207,12 @@ def decode_music(body: bytes) -> MusicStats:
     return MusicStats({email: _account(entry) for email, entry in _objects(load_object(body))})
 
 
-def _objects(value: object) -> list[tuple[str, dict[str, object]]]:
+def _objects(value: Json) -> list[tuple[str, dict[str, Json]]]:
     """Return the entries of a JSON object that are objects themselves."""
     return [(key, item) for key, item in value.items() if isinstance(item, dict)] if isinstance(value, dict) else []
 
 
-def _group(value: object) -> StatsGroup | None:
+def _group(value: Json) -> StatsGroup | None:
     if not isinstance(value, dict):
         return None
     return StatsGroup(
@@ -224,23 +222,23 @@ def _group(value: object) -> StatsGroup | None:
     )
 
 
-def _summary(value: object) -> SummaryRow:
+def _summary(value: Json) -> SummaryRow:
     row = forgive(value, _Summary)
     return SummaryRow(row.executing, row.completed, row.failed, row.rate_limited, row.avg_response_time / 1000, row.score)
 
 
-def _executing(job_id: str, value: object) -> ExecutingRow:
+def _executing(job_id: str, value: Json) -> ExecutingRow:
     row = forgive(value, _Job)
     return ExecutingRow(job_id, row.email, parse_time(row.timestamp), _seconds(row.elapsed))
 
 
-def _history(job_id: str, value: object) -> HistoryRow:
+def _history(job_id: str, value: Json) -> HistoryRow:
     row = forgive(value, _Job)
     response = None if row.response_time is None else row.response_time / 1000
     return HistoryRow(job_id, row.email, parse_time(row.timestamp), row.http_status, response)
 
 
-def _account(value: object) -> MusicAccount:
+def _account(value: Json) -> MusicAccount:
     account = forgive(value, _Account)
     jobs = (
         RunningJob(job.jobid, job.status, job.operation, parse_time(job.created_at))

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import msgspec
 from msgspec import Raw, Struct, inspect
@@ -19,33 +20,34 @@ from asyncflow.errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 S = TypeVar("S", bound=Struct)
 
 _REASON = re.compile(r"PUBLIC_ERROR_[A-Z0-9_]*[A-Z0-9]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_EXPIRY = re.compile(r"[?&](?:X-(?:Goog|Amz)-)?[Ee]xpires=(\d{1,15})(?!\d)")
 _SIGNED_AT = re.compile(r"[?&]X-(?:Goog|Amz)-Date=(\d{8}T\d{6})Z")
 # What the caller wrote comes back in these: a prompt about PUBLIC_ERROR_MINOR is no reason of anything.
 _ECHOES = frozenset({"request", "requestData", "prompt", "mediaTitle", "title", "lyrics"})
+_NEWLINE = 10
 _DEEPEST = 64
 _MILLISECONDS_FROM = 100_000_000_000
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes) -> Json:
     """Return the JSON value of *body*, whatever its flaws: a byte order mark, invalid UTF-8, lone surrogates, NaN.
 
     `DecodeError` for what is no JSON at all, or is nested deeper than any answer.
     """
     text = body.decode("utf-8", "replace").removeprefix("\ufeff")
     try:
-        return json.loads(text, strict=False, parse_constant=_nothing)
+        return cast("Json", json.loads(text, strict=False, parse_constant=_nothing))
     except RecursionError:
         raise DecodeError("the answer is nested too deeply") from None
     except ValueError as error:
         raise DecodeError("the answer is empty" if not text.strip() else _describe(text)) from error
 
 
-def load_object(body: bytes) -> dict[str, Any]:
+def load_object(body: bytes) -> dict[str, Json]:
     """Return the JSON object that *body* is, or that stands alone in a list there. `DecodeError` for anything else."""
     value = loads(body)
     if isinstance(value, list) and len(value) == 1:
@@ -55,7 +57,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def faithful(body: bytes, value: object) -> Raw:
+def faithful(body: bytes, value: Json) -> Raw:
     """Return *body* as it came if it is a JSON object that others can read too, else *value* written anew: all of it is kept."""
     try:
         body.decode()
@@ -69,12 +71,13 @@ def faithful(body: bytes, value: object) -> Raw:
 
 def single_line(body: bytes) -> Raw:
     """Return *body* without line breaks, which JSON has between its tokens only: an event is one line wherever it is written."""
-    if b"\n" in body or b"\r" in body:
+    # The number is found several times faster than the bytes b"\n" are.
+    if body.find(_NEWLINE) >= 0:
         body = body.replace(b"\r", b" ").replace(b"\n", b" ")
     return Raw(body)
 
 
-def clean(value: object) -> object:
+def clean(value: Json) -> Json:
     """Return a JSON value with every lone surrogate replaced, so that it can be written as UTF-8."""
     if isinstance(value, str):
         return clean_text(value)
@@ -90,7 +93,7 @@ def clean_text(text: str) -> str:
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def forgive(value: object, struct: type[S]) -> S:
+def forgive(value: Json, struct: type[S]) -> S:
     """Return the *struct* that *value* is meant to be; a field that is null or cannot be read keeps its default."""
     return cast("S", _struct(value if isinstance(value, dict) else {}, _shape(struct)))
 
@@ -110,17 +113,11 @@ def parse_time(text: str | None) -> datetime | None:
 
 def parse_expiry(url: str) -> datetime | None:
     """Return when the signed link *url* ends by its own words (`Expires=`, or `X-Goog-Date=` and `X-Goog-Expires=`)."""
-    found = _EXPIRY.search(url)
-    if found is None:
+    before, _, after = url.partition("xpires=")
+    if not after:
         return None
-    seconds = int(found[1])
-    signed = _SIGNED_AT.search(url)
-    try:
-        if signed is not None:
-            seconds += int(datetime.strptime(signed[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC).timestamp())
-        return _instant(seconds)
-    except (ValueError, OverflowError):
-        return None
+    signed = _SIGNED_AT.search(url) if before.endswith("-E") else None
+    return _expiry(after.partition("&")[0], None if signed is None else signed[1])
 
 
 def number(text: str) -> int | float | None:
@@ -143,13 +140,13 @@ def plain_code(*codes: int | str | None) -> int | str | None:
     return code if found is None else int(found)
 
 
-def deepest_reason(value: object) -> str | None:
-    """Return the `PUBLIC_ERROR_` word that lies deepest in *value*, the first of equally deep ones; echoes of requests are passed by."""
+def deepest_reason(value: Json) -> str | None:
+    """Return the `PUBLIC_ERROR_` word that lies deepest in *value*, the first of equally deep ones; echoes are left out."""
     found = sorted(_reasons(value, 0), key=lambda entry: -entry[0])
     return found[0][1] if found else None
 
 
-def _reasons(value: object, depth: int) -> Iterator[tuple[int, str]]:
+def _reasons(value: Json, depth: int) -> Iterator[tuple[int, str]]:
     if depth > _DEEPEST:
         return
     if isinstance(value, str):
@@ -169,6 +166,15 @@ def _nothing(_constant: str) -> None:
 
 def _describe(text: str) -> str:
     return "the answer is HTML: is this the service's address?" if text.lstrip().startswith("<") else "the answer is no JSON"
+
+
+@lru_cache(maxsize=1024)  # The links of one job end together.
+def _expiry(seconds: str, signed_at: str | None) -> datetime | None:
+    try:
+        start = 0 if signed_at is None else datetime.strptime(f"{signed_at}Z", "%Y%m%dT%H%M%S%z").timestamp()
+        return _instant(start + int(seconds))
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _epoch(text: str) -> datetime | None:
@@ -192,7 +198,7 @@ def _shape(struct: type[Struct]) -> inspect.StructType:
 _SHAPES: dict[type[Struct], inspect.StructType] = {}
 
 
-def _struct(value: object, wanted: inspect.Type) -> Struct | None:
+def _struct(value: Json, wanted: inspect.Type) -> Struct | None:
     if not isinstance(value, dict):
         return None
     shape = cast("inspect.StructType", wanted)
@@ -204,7 +210,7 @@ def _struct(value: object, wanted: inspect.Type) -> Struct | None:
     return shape.cls(**fields)
 
 
-def _list(value: object, wanted: inspect.Type) -> list[object] | None:
+def _list(value: Json, wanted: inspect.Type) -> list[object] | None:
     items = [value] if isinstance(value, dict) else value
     if not isinstance(items, list):
         return None
@@ -212,30 +218,30 @@ def _list(value: object, wanted: inspect.Type) -> list[object] | None:
     return [_mend(item, inner) for item in items]
 
 
-def _str(value: object, _wanted: inspect.Type) -> str | None:
+def _str(value: Json, _wanted: inspect.Type) -> str | None:
     if isinstance(value, str):
         return clean_text(value)
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _int(value: object, _wanted: inspect.Type) -> int | None:
+def _int(value: Json, _wanted: inspect.Type) -> int | None:
     found = _float(value, _wanted)
     return None if found is None or found != int(found) else int(found)
 
 
-def _float(value: object, _wanted: inspect.Type) -> float | None:
+def _float(value: Json, _wanted: inspect.Type) -> float | None:
     if isinstance(value, str):
         return number(value)
     return value if isinstance(value, int | float) and not isinstance(value, bool) and value - value == 0 else None
 
 
-def _bool(value: object, _wanted: inspect.Type) -> bool | None:
+def _bool(value: Json, _wanted: inspect.Type) -> bool | None:
     if isinstance(value, str):
         return {"true": True, "false": False}.get(value.lower())
     return value if isinstance(value, bool) else None
 
 
-def _union(value: object, wanted: inspect.Type) -> object:
+def _union(value: Json, wanted: inspect.Type) -> object:
     for choice in cast("inspect.UnionType", wanted).types:
         mended = _mend(value, choice)
         if mended is not None:
@@ -243,17 +249,17 @@ def _union(value: object, wanted: inspect.Type) -> object:
     return None
 
 
-def _mend(value: object, wanted: inspect.Type) -> object:
+def _mend(value: Json, wanted: inspect.Type) -> object:
     if value is None:
         return None
     return _MENDERS[type(wanted)](value, wanted)
 
 
-def _none(_value: object, _wanted: inspect.Type) -> None:
+def _none(_value: Json, _wanted: inspect.Type) -> None:
     """Nothing but null is null."""
 
 
-_MENDERS: dict[type[inspect.Type], Callable[[object, inspect.Type], object]] = {
+_MENDERS: dict[type[inspect.Type], Callable[[Json, inspect.Type], object]] = {
     inspect.StructType: _struct,
     inspect.ListType: _list,
     inspect.StrType: _str,
