@@ -86,7 +86,8 @@ class Pacer:
             at = self._gate_at
         if now < at:
             return max(at - now, _TICK)
-        if self._in_flight >= self._rooms[priority]:
+        # Places kept for the interactive are not theirs while others are owed: those could never come in otherwise.
+        if self._in_flight >= self._rooms[Priority.REST if self._turns.is_owing else priority]:
             self._refused = True
             return inf
         if self._turns.mask and self._turns.stands_back(now, priority, self._in_flight, self._rooms):
@@ -120,12 +121,13 @@ class Pacer:
     def leave(self, priority: Priority) -> None:
         """Take back one announcement: the request has started, or is no longer wanted."""
         self._turns.leave(priority)
+        if self._refused:
+            self._tell()
 
     def answered(self, now: float, latency: float) -> None:
         """End a request that the service answered, be it with an error about that one job; *latency* is in seconds."""
         in_flight = self._in_flight
-        self._end()
-        if not self._stale:
+        if not self._end():
             self._default_pauses = 0
         if self._circuit.failures and self._circuit.answered():
             self._come_back()
@@ -142,25 +144,26 @@ class Pacer:
         None, the past and NaN give a second, doubled each time up to 30; more than a day is taken for an error and gives an hour.
         The rate is halved, but not by answers to requests that were under way when it was halved before.
         """
-        self._end()
+        was_under_way = self._end()
         self._throttled += 1
         if self._circuit.answered():
             self._come_back()
+        if not was_under_way:
+            self._default_pauses = min(self._default_pauses + 1, 6)
         pause = self._believe(retry_after)
         # Clocks drift apart and headers are rounded: a thousandth more, so as never to be early.
         self._paused_until = max(self._paused_until, now + pause * 1.001 + 0.01)
         self._gate_at = max(self._gate_at, self._paused_until)
-        if not self._stale:
+        if not was_under_way:
             self._spacing.halve(now, pause)
             self._stale = self._in_flight
             self._pauses += 1
-            self._default_pauses += 1
         if self._refused:
             self._tell()
 
     def _believe(self, retry_after: float | None) -> float:
         if retry_after is None or not retry_after > 0:
-            return min(2.0 ** min(self._default_pauses, 10), _LONGEST_DEFAULT_PAUSE)
+            return min(2.0 ** max(0, self._default_pauses - 1), _LONGEST_DEFAULT_PAUSE)
         return retry_after if retry_after <= _DAY else _HOUR
 
     def failed(self, now: float) -> None:
@@ -180,12 +183,15 @@ class Pacer:
         if self._refused:
             self._tell()
 
-    def _end(self) -> None:
+    def _end(self) -> bool:
+        """Return whether the request was under way already when the rate was halved last."""
         # An ending too many is a bug elsewhere, and no reason to let more than the limit out for ever after.
         if self._in_flight:
             self._in_flight -= 1
         if self._stale:
             self._stale -= 1
+            return True
+        return False
 
     def _come_back(self) -> None:
         self._gate_at = max(self._paused_until, self._spacing.hard_at)
