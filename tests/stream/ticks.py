@@ -28,10 +28,11 @@ async def pause(seconds: float) -> None:
 
 
 class Ticks:
-    """A core: puts 0, 1, 2, ... at these seconds, and has an end that can be looked at."""
+    """A core: puts 0, 1, 2, ..., one a *period* and the first at once, and has an end that can be looked at."""
 
-    def __init__(self, amount: int = 1_000_000, error: BaseException | None = None) -> None:
+    def __init__(self, amount: int = 1_000_000, error: BaseException | None = None, period: float = 1) -> None:
         self.amount = amount
+        self.period = period
         self.error = error
         self.is_closed = False
         self.is_started = False
@@ -43,12 +44,12 @@ class Ticks:
         sink.start_soon(self.work, sink)
 
     async def work(self, sink: Sink[int]) -> None:
-        """Put a number a second."""
+        """Put the numbers."""
         self.is_started = True
         try:
             for number in range(self.amount):
                 sink.put(number)
-                await pause(1)
+                await pause(self.period)
             if self.error is not None:
                 raise self.error
         finally:
