@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -75,6 +77,24 @@ def test_every_dependency_is_pinned_for_the_gate(project: dict[str, Any]) -> Non
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     needed = {canonicalize_name(Requirement(line).name) for group in groups for line in group}
     assert needed - {DISTRIBUTION} <= pinned
+
+
+def imported_by(folder: str) -> set[str]:
+    """Return the names of the distributions that the files of *folder* import; type checkers bring `_typeshed` themselves."""
+    files = [*(ROOT / folder).rglob("*.py")]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8")))]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    known = sys.stdlib_module_names | {"_typeshed", "asyncflow", *(file.stem for file in files)}
+    return {top.replace("_", "-") for name in names if (top := name.split(".")[0]) not in known}
+
+
+def test_what_is_imported_is_declared(project: dict[str, Any]) -> None:
+    extras = project["optional-dependencies"]
+    declared = {key: {Requirement(line).name for line in lines} for key, lines in extras.items()}
+    run_time = {Requirement(line).name for line in project["dependencies"]}
+    assert imported_by("asyncflow") <= run_time | set().union(*(names for key, names in declared.items() if key != "dev"))
+    assert imported_by("tests") <= run_time | declared["cli"] | declared["dev"]
 
 
 def test_the_readme_has_two_set_up_commands_and_the_gate_runs_them() -> None:
