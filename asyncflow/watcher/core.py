@@ -80,6 +80,7 @@ class Core:
         self.waiting: deque[str] = deque()
         self.inputs: list[AsyncIterable[str]] = []
         self.is_over = False
+        self.asking = 0
         self._settings = settings
         self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._give_up)
         self._is_running = False
@@ -114,8 +115,13 @@ class Core:
             if self._expiry is not None:
                 self._expiry.cancel()
 
-    def _finish_if_done(self) -> None:
-        if not (self.schedule or self.waiting or self.inputs or self._is_admitting or self._settings.keep_open):
+    def finish_if_done(self) -> None:
+        """End the run if nothing is left to watch and somebody asks for more.
+
+        Not before: whoever is handling the last ending may be about to add the next job.
+        """
+        is_busy = self.schedule or self.waiting or self.inputs or self._is_admitting or self._settings.keep_open
+        if self._is_running and self.asking and not is_busy and not self._sink.undelivered:
             self._done.set()
 
     # -- ids in and out --------------------------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ class Core:
             self._crew.look()
             await checkpoint()
         self._is_admitting = False
-        self._finish_if_done()
+        self.finish_if_done()
 
     async def _feed(self, source: AsyncIterable[str]) -> None:
         count = 0
@@ -149,7 +155,7 @@ class Core:
                 await checkpoint()
         if source in self.inputs:
             self.inputs.remove(source)
-        self._finish_if_done()
+        self.finish_if_done()
 
     def _add(self, job_id: str, now: float) -> None:
         if job_id not in self.schedule:
@@ -264,7 +270,7 @@ class Core:
             if entry not in self._crew.out:
                 self._give_up(entry, now)
         self._expiry = self._loop.call_later(min(_GRACE, timeout / 10), self._cut)
-        self._finish_if_done()
+        self.finish_if_done()
 
     def _cut(self) -> None:
         """Give up the jobs whose last poll has not come back in time."""
@@ -284,7 +290,7 @@ class Core:
     def _drop(self, entry: Entry) -> None:
         self.schedule.discard(entry.job_id)
         self._count_status(entry.status, None)
-        self._finish_if_done()
+        self.finish_if_done()
 
     def _count_status(self, before: str | None, after: str | None) -> None:
         if before is not None:

@@ -13,7 +13,6 @@ from asyncflow.polling import Schedule, Watched
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.records import Job
     from asyncflow.stream import Sink
 
 __all__ = ["Crew"]

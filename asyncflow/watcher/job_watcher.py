@@ -130,6 +130,16 @@ class JobWatcher(Stream[Event]):
         """Return how the watch is doing."""
         return self._core.stats()
 
+    async def __anext__(self) -> Event:
+        """Return the next event; cancelling this loses none."""
+        core = self._core
+        core.asking += 1
+        try:
+            core.finish_if_done()
+            return await super().__anext__()
+        finally:
+            core.asking -= 1
+
     def __len__(self) -> int:
         return len(self._core.schedule) + len(self._core.waiting)
 
