@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asyncflow
-from asyncflow import records, simulator, testing
+from asyncflow import errors, events, records, simulator, testing
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -59,6 +59,11 @@ def test_what_a_type_checker_sees_is_what_is_loaded() -> None:
     }
     assert imported == asyncflow._HOMES
     assert asyncflow.__all__ == sorted(imported)
+
+
+def test_every_error_and_every_event_is_public() -> None:
+    classes = {name for module in (errors, events) for name in module.__all__ if inspect.isclass(of(module, name))}
+    assert classes <= set(asyncflow.__all__)
 
 
 def test_public_names_are_listed_and_others_are_refused() -> None:
