@@ -67,6 +67,9 @@ if TYPE_CHECKING:
         backoff,
         every,
     )
+    from asyncflow.protocol import (
+        service_of,
+    )
     from asyncflow.records import (
         AnyJob,
         Failure,
@@ -128,6 +131,7 @@ __all__ = [
     "WatchStats",
     "backoff",
     "every",
+    "service_of",
 ]
 
 _HOMES = {
@@ -175,6 +179,7 @@ _HOMES = {
     "WatchStats": "watcher",
     "backoff": "polling",
     "every": "polling",
+    "service_of": "protocol",
 }
 
 
