@@ -7,6 +7,7 @@ side, which counts what it saw. `Fleet.rows` is a table over time, made for a pi
 from __future__ import annotations
 
 import heapq
+import random
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -209,3 +210,20 @@ class Fleet:
 
 def quantile(values: list[float], share: float) -> float:
     return sorted(values)[min(len(values) - 1, int(share * len(values)))]
+
+
+def hour(step: float = 20.0) -> tuple[list[Row], Service, Fleet]:
+    """Play an hour: an outage in minutes 5 to 15, all three times as slow in 15 to 25, a pause of 30 minutes from 26:40 on.
+
+    Two jobs a second begin, of about 100 seconds each; the service takes 100 requests a second. The rows are fit for a picture.
+    """
+
+    def pace(now: float) -> float:
+        return 3.0 if 900 <= now < 1500 else 1.0
+
+    dice = random.Random(1)
+    jobs = [(at, dice.lognormvariate(4.6, 0.25) * pace(at)) for at in (number / 2 for number in range(7200))]
+    service = Service(rate=100, outages=((300, 900),), refusals=((1600, 3400),), latency=lambda now: 0.05 * pace(now))
+    fleet = Fleet(Pacer(), service, jobs, step=step)
+    fleet.run(3600)
+    return fleet.rows, service, fleet

@@ -63,6 +63,7 @@ class Room:
             if typical > longest * 0.75:
                 # Half as many wait about as long as all did: this is the service's new pace.
                 self._base = typical
+                self._onset = None
                 self.is_climbing = False
                 return
             limit, longest = self.limit, 0.0

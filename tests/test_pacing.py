@@ -1,0 +1,698 @@
+"""The promises of the budget, one by one, in numbers."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from dataclasses import asdict
+from math import inf, nan
+
+import pytest
+
+from asyncflow.pacing import Pacer, Priority, prepaid
+
+INTERACTIVE, NUDGED, EXPECTED, REST = Priority
+START = 1000.0
+
+
+def take_when_due(pacer: Pacer, now: float, priority: Priority = REST) -> float:
+    """Return when a request of *priority* went out that was ready at *now*."""
+    while delay := pacer.take(now, priority):
+        assert delay < inf
+        now += delay
+    return now
+
+
+def serve(pacer: Pacer, now: float, until: float, latency: float = 0.0) -> float:
+    """Send one request after another until then, each answered at once, and return when the last went out."""
+    while now < until:
+        now = take_when_due(pacer, now)
+        pacer.answered(now, latency)
+    return now
+
+
+def fail(pacer: Pacer, now: float, times: int = 8) -> float:
+    for _ in range(times):
+        now = take_when_due(pacer, now)
+        pacer.failed(now)
+    return now
+
+
+# Spacing
+
+
+def test_a_fresh_budget_lets_the_first_request_go_and_spaces_the_second() -> None:
+    pacer = Pacer()
+    assert pacer.peek(START, REST) == 0.0
+    assert pacer.take(START, REST) == 0.0
+    assert pacer.take(START, REST) == pytest.approx(0.04)
+    assert pacer.take(START + 0.04, REST) == 0.0
+    assert pacer.take(START + 0.04, REST) == pytest.approx(0.05)
+
+
+def test_peek_pays_for_nothing() -> None:
+    pacer = Pacer()
+    assert [pacer.peek(START, REST) for _ in range(3)] == [0.0] * 3
+    assert pacer.stats().in_flight == 0
+
+
+def test_slots_missed_by_a_coarse_timer_are_made_up_for_and_others_are_lost() -> None:
+    pacer = Pacer(rate=1000)
+    now = serve(pacer, START, START + 20)
+    assert pacer.stats().rate == pytest.approx(1000 / 1.01)
+    late = now + 0.005
+    assert sum(pacer.take(late, REST) == 0.0 for _ in range(100)) in {4, 5}
+    suspended = now + 3600
+    assert sum(pacer.take(suspended, REST) == 0.0 for _ in range(100)) == 10
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.5, 20.0, 333.3, 2000.0])
+@pytest.mark.parametrize("lag", [0.0, 0.001, 0.02])
+def test_no_second_holds_more_starts_than_the_hard_rate_and_one(rate: float, lag: float) -> None:
+    pacer = Pacer(rate=rate)
+    starts: list[float] = []
+    now = START
+    while len(starts) < min(rate * 30, 10_000) and now < START + 40:
+        for _ in range(50):
+            if delay := pacer.take(now, INTERACTIVE):
+                now += delay + lag
+            else:
+                starts.append(now)
+                pacer.answered(now, 0.01)
+    first = 0
+    for last, at in enumerate(starts):
+        while starts[first] < at - 1:
+            first += 1
+        assert last - first + 1 <= rate + 1
+    if not lag:
+        assert len(starts) > rate * 0.95 * (now - START - 8)
+
+
+def test_the_hard_rate_is_a_spacing_when_it_is_low() -> None:
+    pacer = Pacer(rate=0.5)
+    starts = [START]
+    pacer.take(START, REST)
+    for _ in range(4):
+        starts.append(take_when_due(pacer, starts[-1]))
+    assert [b - a for a, b in itertools.pairwise(starts)] == pytest.approx([2.01, 2.02, 2.02, 2.02])
+
+
+def test_a_caller_who_looks_on_goes_one_slot_early_but_not_two() -> None:
+    pacer = Pacer()
+    pacer.take(START, REST)
+    assert pacer.peek(START, REST) > 0
+    assert pacer.take(START, INTERACTIVE) == 0.0
+    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.04)
+    assert pacer.take(START, REST) == pytest.approx(0.09)
+
+
+def test_the_slot_on_credit_stays_under_the_hard_rate() -> None:
+    pacer = Pacer(rate=2)
+    pacer.take(START, REST)
+    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.495)
+
+
+def test_the_rate_doubles_each_second_while_it_is_the_bottleneck() -> None:
+    pacer = Pacer()
+    now, rates = START, []
+    for _ in range(8):
+        now = serve(pacer, now, now + 1)
+        rates.append(pacer.stats().rate)
+    assert all(1.8 < b / a < 2.2 for a, b in itertools.pairwise(rates))
+    assert rates[-1] > 4000
+
+
+def test_the_rate_learned_ends_at_the_hard_one() -> None:
+    pacer = Pacer(rate=100)
+    serve(pacer, START, START + 5)
+    assert pacer.stats().rate == pytest.approx(100 / 1.01)
+
+
+def test_the_rate_does_not_grow_without_demand() -> None:
+    pacer = Pacer()
+    for second in range(100):
+        pacer.peek(START + second, REST)
+        assert pacer.take(START + second, REST) == 0.0
+        pacer.peek(START + second, REST)
+        pacer.answered(START + second, 0.0)
+    assert pacer.stats().rate == 20
+
+
+def test_the_rate_does_not_grow_on_failures() -> None:
+    pacer = Pacer()
+    now = START
+    for number in range(100):
+        now = take_when_due(pacer, now)
+        if number % 5:
+            pacer.failed(now)
+        else:
+            pacer.released()
+            pacer.throttled(now, 0.001) if number == 0 else pacer.answered(now, 0.0)
+    assert pacer.stats().rate < 21
+
+
+def test_late_answers_do_not_make_the_rate_leap() -> None:
+    pacer = Pacer()
+    now = START
+    for _ in range(40):
+        now = take_when_due(pacer, now)
+    pacer.answered(now, 2.0)
+    assert pacer.stats().rate == pytest.approx(21)
+    for _ in range(39):
+        pacer.answered(now, 2.0)
+    assert 39 < pacer.stats().rate < 46
+
+
+# 429
+
+
+def test_a_429_halves_the_rate_and_pauses_everybody() -> None:
+    pacer = Pacer()
+    now = serve(pacer, START, START + 2)
+    rate = pacer.stats().rate
+    now = take_when_due(pacer, now)
+    pacer.throttled(now, 5)
+    stats = pacer.stats()
+    assert 0.3 * rate < stats.rate < 0.51 * rate
+    assert stats.ceiling == pytest.approx(2 * stats.rate)
+    assert stats.paused_until == pytest.approx(now + 5, abs=0.02)
+    assert (stats.throttled, stats.pauses) == (1, 1)
+    for priority in Priority:
+        assert pacer.peek(now, priority) == pytest.approx(5, abs=0.02)
+        assert pacer.take(now + 4.999, priority) > 0
+    assert take_when_due(pacer, now) >= now + 5
+
+
+def test_answers_to_requests_under_way_do_not_halve_again() -> None:
+    pacer = Pacer()
+    now = START
+    for _ in range(6):
+        now = take_when_due(pacer, now)
+    for number in range(3):
+        pacer.throttled(now + number, 5)
+    pacer.answered(now + 3, 3.0)
+    pacer.throttled(now + 3)
+    pacer.throttled(now + 3, 1)
+    stats = pacer.stats()
+    assert (stats.throttled, stats.pauses, stats.rate) == (5, 1, 10)
+    assert stats.paused_until == pytest.approx(now + 7, abs=0.02)
+    now = take_when_due(pacer, now + 3)
+    pacer.throttled(now, 5)
+    assert (pacer.stats().pauses, pacer.stats().rate) == (2, 5)
+
+
+def test_the_rate_never_falls_to_nothing() -> None:
+    pacer = Pacer()
+    now = START
+    for _ in range(20):
+        now = take_when_due(pacer, now)
+        pacer.throttled(now, 1)
+    assert pacer.stats().rate == 0.1
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "pause"),
+    [(None, 1), (0, 1), (-30, 1), (nan, 1), (0.25, 0.25), (5, 5), (1800, 1800), (86400, 86400), (1.7e9, 3600), (inf, 3600)],
+)
+def test_what_is_believed_of_a_retry_after(retry_after: float | None, pause: float) -> None:
+    pacer = Pacer()
+    pacer.take(START, REST)
+    pacer.throttled(START, retry_after)
+    assert pause < pacer.peek(START, REST) < pause * 1.002 + 0.02
+
+
+def test_pauses_grow_while_the_service_names_none_and_start_over_after_an_answer() -> None:
+    pacer = Pacer()
+    now, pauses = START, []
+    for _ in range(7):
+        now = take_when_due(pacer, now)
+        pacer.throttled(now)
+        pauses.append(round(pacer.peek(now, REST)))
+    assert pauses == [1, 2, 4, 8, 16, 30, 30]
+    now = take_when_due(pacer, now)
+    pacer.answered(now, 0.1)
+    now = take_when_due(pacer, now)
+    pacer.throttled(now)
+    assert round((pacer.stats().paused_until or 0) - now) == 1
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    pacer = Pacer()
+    pacer.take(START, REST)
+    pacer.take(START, INTERACTIVE)
+    pacer.throttled(START, 1800)
+    pacer.throttled(START, 1)
+    assert pacer.peek(START, REST) > 1800
+
+
+def test_the_rate_creeps_up_after_a_429_and_faster_the_longer_it_goes_well() -> None:
+    pacer = Pacer()
+    now = serve(pacer, START, START + 3)
+    now = take_when_due(pacer, now)
+    pacer.throttled(now, 5)
+    now += 6
+    after, rates = now, []
+    for minute in range(1, 4):
+        now = serve(pacer, now, after + minute * 30)
+        rates.append(pacer.stats().rate)
+    half = (pacer.stats().ceiling or 0) / 2
+    assert half < rates[0] < 1.1 * half
+    assert rates[1] - rates[0] > rates[0] - half
+    assert rates[2] > 1.3 * half
+
+
+def test_the_rate_comes_back_below_a_ceiling_found_by_creeping_and_is_careful_above() -> None:
+    pacer = Pacer()
+    now = START
+    for _ in range(2):
+        now = serve(pacer, now, now + 3)
+        now = take_when_due(pacer, now)
+        pacer.throttled(now, 5)
+        now += 6
+    ceiling = pacer.stats().ceiling or 0
+    assert pacer.stats().rate == pytest.approx(ceiling / 2)
+    now = serve(pacer, now, now + 12)
+    assert 0.85 * ceiling < pacer.stats().rate < 0.95 * ceiling
+    serve(pacer, now, now + 20)
+    assert 0.9 * ceiling < pacer.stats().rate < ceiling
+
+
+def test_the_longer_the_pause_the_slower_the_way_back() -> None:
+    rates = []
+    for pause in (5, 60, 1800):
+        pacer = Pacer()
+        now = serve(pacer, START, START + 3)
+        now = take_when_due(pacer, now)
+        pacer.throttled(now, pause)
+        serve(pacer, now + pause + 3, now + pause + 63)
+        rates.append(pacer.stats().rate)
+    assert rates == sorted(rates, reverse=True)
+
+
+# Circuit
+
+
+def test_the_circuit_opens_after_eight_failures_in_a_row() -> None:
+    pacer = Pacer()
+    now = fail(pacer, START, 7)
+    assert pacer.stats().circuit == "closed"
+    now = fail(pacer, now, 1)
+    assert pacer.stats().circuit == "open"
+    assert 0.4 <= pacer.peek(now, INTERACTIVE) <= 0.5
+
+
+def test_two_failures_in_a_hundred_never_open_the_circuit() -> None:
+    pacer = Pacer()
+    dice = random.Random(7)
+    now = START
+    for _ in range(20_000):
+        now = take_when_due(pacer, now)
+        if dice.random() < 0.02:
+            pacer.failed(now)
+        else:
+            pacer.answered(now, 0.05)
+        assert pacer.stats().circuit == "closed"
+
+
+def test_probes_go_out_one_at_a_time_at_a_growing_pause() -> None:
+    pacer = Pacer()
+    down = now = START
+    now = fail(pacer, now)
+    probes = []
+    while now < down + 600:
+        now = take_when_due(pacer, now)
+        probes.append(now)
+        pacer.failed(now)
+    gaps = [b - a for a, b in itertools.pairwise(probes)]
+    assert all(0.4 <= gap <= max(0.5, (at - down) / 3) for at, gap in zip(probes, gaps, strict=False))
+    assert all(24 <= gap <= 30 for gap in gaps[-10:])
+    assert len(probes) < 50
+
+
+def test_a_probe_that_hangs_does_not_hold_up_the_next() -> None:
+    pacer = Pacer(concurrency=3)
+    now = fail(pacer, START)
+    for _ in range(3):
+        now = take_when_due(pacer, now)
+    assert now < START + 3
+
+
+def test_an_answer_closes_the_circuit_and_the_rate_starts_over_from_an_eighth() -> None:
+    pacer = Pacer()
+    now = serve(pacer, START, START + 5)
+    rate = pacer.stats().rate
+    now = fail(pacer, now)
+    told: list[float] = []
+    pacer.subscribe(lambda: told.append(now))
+    now = take_when_due(pacer, now)
+    pacer.answered(now, 0.1)
+    assert told == [now]
+    assert pacer.stats().circuit == "closed"
+    assert pacer.stats().rate == pytest.approx(rate / 8, rel=0.02)
+    assert pacer.peek(now, REST) < 0.06
+    serve(pacer, now, now + 3.1)
+    assert pacer.stats().rate > 0.9 * rate
+
+
+def test_after_an_outage_the_rate_is_quick_only_up_to_what_was_known_good() -> None:
+    pacer = Pacer()
+    now = serve(pacer, START, START + 4)
+    now = take_when_due(pacer, now)
+    pacer.throttled(now, 1)
+    now = serve(pacer, now + 2, now + 4)
+    rate = pacer.stats().rate
+    now = serve(pacer, fail(pacer, now), now + 4)
+    quick = pacer.stats().rate
+    assert 0.75 * rate < quick < 0.85 * rate
+    serve(pacer, now, now + 1)
+    assert quick < pacer.stats().rate < 1.1 * quick
+
+
+def test_a_429_closes_the_circuit_too_and_its_pause_holds() -> None:
+    pacer = Pacer()
+    now = fail(pacer, START)
+    now = take_when_due(pacer, now)
+    pacer.throttled(now, 60)
+    assert pacer.stats().circuit == "closed"
+    assert pacer.peek(now, INTERACTIVE) > 60
+
+
+def test_an_answer_does_not_end_a_pause() -> None:
+    pacer = Pacer()
+    pacer.take(START, REST)
+    pacer.take(START, INTERACTIVE)
+    pacer.throttled(START, 60)
+    pacer.answered(START + 1, 1.0)
+    assert pacer.peek(START + 1, REST) > 59
+
+
+def test_phases_spread_the_probes_of_several_clients() -> None:
+    delays = set()
+    for phase in (0.0, 0.3, 0.6):
+        pacer = Pacer(phase=phase)
+        delays.add(round(pacer.peek(fail(pacer, START), REST), 3))
+    assert len(delays) == 3
+
+
+# Room
+
+
+def test_no_more_are_in_flight_than_the_ceiling_and_the_interactive_have_two_places_more() -> None:
+    pacer = Pacer(concurrency=10)
+    now = START
+    for _ in range(8):
+        now = take_when_due(pacer, now)
+    assert pacer.take(now + 1, REST) == pacer.take(now + 1, NUDGED) == inf
+    for _ in range(2):
+        now += 1
+        assert pacer.take(now, INTERACTIVE) == 0.0
+    assert pacer.take(now + 1, INTERACTIVE) == inf
+    assert pacer.stats().in_flight == 10
+
+
+@pytest.mark.parametrize("concurrency", [1, 2, 3])
+def test_a_small_ceiling_keeps_no_place(concurrency: int) -> None:
+    pacer = Pacer(concurrency=concurrency)
+    for number in range(concurrency):
+        assert pacer.take(START + number, REST) == 0.0
+    assert pacer.take(START + 10, INTERACTIVE) == inf
+
+
+@pytest.mark.parametrize("ending", ["answered", "throttled", "failed", "released", "leave"])
+def test_who_was_told_to_wait_for_a_change_is_called(ending: str) -> None:
+    pacer = Pacer(concurrency=1)
+    called: list[str] = []
+    unsubscribe = pacer.subscribe(lambda: called.append("first"))
+    pacer.subscribe(lambda: called.append("second"))
+    for number in range(2):
+        pacer.enter(REST)
+        assert take_when_due(pacer, START + 10 * number) == START + 10 * number
+        assert pacer.take(START + 10 * number + 1, REST) == inf
+        now = START + 10 * number + 2
+        {
+            "answered": lambda at: pacer.answered(at, 0.1),
+            "throttled": lambda at: pacer.throttled(at, 1),
+            "failed": pacer.failed,
+            "released": lambda _: pacer.released(),
+            "leave": lambda _: pacer.leave(REST),
+        }[ending](now)
+        assert called == [["first", "second"], ["first", "second", "second"]][number]
+        pacer.released()
+        unsubscribe()
+        unsubscribe()
+
+
+def test_nobody_is_called_who_was_not_told_to_wait() -> None:
+    pacer = Pacer()
+    pacer.subscribe(lambda: pytest.fail("called"))
+    pacer.take(START, REST)
+    pacer.take(START, REST)
+    pacer.answered(START, 0.1)
+    for end in (pacer.released, lambda: pacer.failed(START), lambda: pacer.throttled(START), lambda: pacer.leave(REST)):
+        end()
+
+
+def test_an_ending_too_many_is_ignored() -> None:
+    pacer = Pacer(concurrency=1)
+    pacer.released()
+    pacer.leave(REST)
+    assert (pacer.stats().in_flight, pacer.stats().waiting) == (0, 0)
+    assert pacer.take(START, REST) == 0.0
+    assert pacer.take(START + 1, REST) == inf
+
+
+def answer_batches(pacer: Pacer, now: float, batches: int, latency: float, *, slow_share: float = 0.0) -> float:
+    """Fill the room, answer all of it after *latency*, and do so again; some take a hundred times as long."""
+    dice = random.Random(3)
+    for _ in range(batches):
+        sent = 0
+        while pacer.take(now, REST) < inf:
+            sent += pacer.stats().in_flight > sent
+            now += 1e-4
+        now += latency
+        for _ in range(sent):
+            pacer.answered(now, latency * (100 if dice.random() < slow_share else 1))
+    return now
+
+
+def warm(pacer: Pacer) -> float:
+    return serve(pacer, START, START + 7, latency=0.05)
+
+
+def test_a_pace_of_the_service_that_is_not_our_doing_narrows_only_for_a_while() -> None:
+    pacer = Pacer()
+    now = warm(pacer)
+    now = answer_batches(pacer, now, 5, 0.05)
+    assert pacer.stats().limit == 98
+    limits = []
+    for _ in range(40):
+        now = answer_batches(pacer, now, 1, 0.3)
+        limits.append(pacer.stats().limit)
+    assert 40 <= min(limits) <= 60
+    assert limits[-1] == 98
+
+
+def test_the_rate_does_not_grow_while_latency_climbs() -> None:
+    pacer = Pacer()
+    now = answer_batches(pacer, serve(pacer, START, START + 3, latency=0.05), 3, 0.05)
+    now = answer_batches(pacer, now, 2, 0.4)
+    rate = pacer.stats().rate
+    answer_batches(pacer, now, 1, 0.4)
+    assert pacer.stats().limit < 98
+    assert pacer.stats().rate == rate
+
+
+def test_a_few_slow_answers_do_not_narrow() -> None:
+    pacer = Pacer()
+    now = answer_batches(pacer, warm(pacer), 100, 0.05, slow_share=0.3)
+    assert pacer.stats().limit == 98
+    assert now
+
+
+def test_latencies_that_make_no_sense_do_no_harm() -> None:
+    pacer = Pacer()
+    now = warm(pacer)
+    for latency in (nan, -1.0, inf) * 200:
+        now = take_when_due(pacer, now)
+        pacer.answered(now, latency)
+    assert pacer.stats().limit == 98
+
+
+def test_narrowing_has_a_floor() -> None:
+    pacer = Pacer(concurrency=16)
+    now = warm(pacer)
+    latency = 0.1
+    limits = set()
+    for _ in range(30):
+        latency = min(latency * 1.6, 1e9)
+        now = answer_batches(pacer, now, 2, latency)
+        limits.add(pacer.stats().limit)
+    assert min(limits) == 4
+
+
+# Turns
+
+
+def test_one_interactive_request_goes_before_fifty_thousand_others() -> None:
+    pacer = Pacer()
+    for _ in range(50_000):
+        pacer.enter(REST)
+    now = take_when_due(pacer, START)
+    pacer.enter(INTERACTIVE)
+    assert pacer.take(now, INTERACTIVE) == 0.0
+    pacer.leave(INTERACTIVE)
+    pacer.enter(NUDGED)
+    now += pacer.take(now, REST)
+    assert pacer.take(now, REST) == pytest.approx(0.05)
+    assert pacer.take(now, NUDGED) == 0.0
+
+
+def test_every_class_gets_one_start_in_nine_however_many_wait_above_it() -> None:
+    pacer = Pacer()
+    for priority in Priority:
+        pacer.enter(priority)
+    now, order = START, []
+    for _ in range(400):
+        while True:
+            ready = [priority for priority in Priority if pacer.take(now, priority) == 0.0]
+            if ready:
+                break
+            now += 0.001
+        assert len(ready) == 1
+        order += ready
+        pacer.answered(now, 0.0)
+        now += pacer.peek(now, REST)
+    for priority in Priority:
+        at = [number for number, which in enumerate(order) if which is priority]
+        assert max(b - a for a, b in itertools.pairwise(at)) <= 9
+    assert order.count(INTERACTIVE) > 200
+
+
+def test_the_interactive_leave_room_to_those_who_are_owed_it() -> None:
+    pacer = Pacer(concurrency=4)
+    for _ in range(3):
+        pacer.enter(REST)
+        pacer.enter(INTERACTIVE)
+    now = START
+    for _ in range(4):
+        now = take_when_due(pacer, now, INTERACTIVE)
+    for _ in range(2):
+        pacer.answered(now, 0.0)
+        now += 1
+        assert pacer.take(now, INTERACTIVE) == 0.0
+    pacer.answered(now, 0.0)
+    now += 1
+    assert pacer.take(now, REST) == pacer.take(now, INTERACTIVE) == inf
+    pacer.answered(now, 0.0)
+    assert 0 < pacer.take(now, INTERACTIVE) < inf
+    assert pacer.take(now, REST) == 0.0
+
+
+def test_a_class_that_waits_but_has_no_room_holds_up_nobody() -> None:
+    pacer = Pacer(concurrency=4)
+    now = START
+    for _ in range(3):
+        now = take_when_due(pacer, now)
+    pacer.enter(NUDGED)
+    assert pacer.take(now + 1, INTERACTIVE) == 0.0
+
+
+def test_who_is_let_go_first_and_does_not_come_holds_up_nobody_for_long() -> None:
+    pacer = Pacer()
+    pacer.enter(INTERACTIVE)
+    assert pacer.take(START, REST) > 0
+    assert pacer.take(START + 0.1, REST) > 0
+    assert pacer.take(START + 0.26, REST) == 0.0
+    assert pacer.take(START + 1, REST) > 0
+    pacer.enter(INTERACTIVE)
+    pacer.leave(INTERACTIVE)
+    assert pacer.take(START + 1, REST) > 0
+    pacer.leave(INTERACTIVE)
+    assert pacer.take(START + 1, REST) == 0.0
+
+
+def test_what_a_class_is_owed_is_not_lost_by_leaving() -> None:
+    pacer = Pacer()
+    now = START
+    pacer.enter(REST)
+    pacer.enter(INTERACTIVE)
+    for _ in range(6):
+        now = take_when_due(pacer, now, INTERACTIVE)
+        pacer.released()
+    pacer.leave(REST)
+    pacer.enter(REST)
+    now += 1
+    assert pacer.take(now, INTERACTIVE) > 0
+    assert pacer.take(now, REST) == 0.0
+    pacer.leave(INTERACTIVE)
+    assert take_when_due(pacer, now) < now + 0.06
+
+
+def test_what_a_class_is_owed_is_settled_even_when_nobody_else_waits() -> None:
+    pacer = Pacer()
+    now = START
+    pacer.enter(REST)
+    pacer.enter(INTERACTIVE)
+    for _ in range(6):
+        now = take_when_due(pacer, now, INTERACTIVE)
+        pacer.released()
+    pacer.leave(INTERACTIVE)
+    now = take_when_due(pacer, now)
+    assert pacer.take(now, INTERACTIVE) == 0.0
+
+
+# The rest
+
+
+@pytest.mark.parametrize("rate", [0, -1, nan])
+def test_a_rate_of_nothing_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="rate must be more than 0"):
+        Pacer(rate=rate)
+
+
+def test_a_concurrency_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        Pacer(concurrency=0)
+
+
+def test_stats_are_fit_for_json() -> None:
+    pacer = Pacer()
+    assert json.loads(json.dumps(asdict(pacer.stats()), allow_nan=False))["paused_until"] is None
+    pacer.enter(NUDGED)
+    pacer.take(START, NUDGED)
+    pacer.throttled(START, inf)
+    pacer.failed(START)
+    stats = json.loads(json.dumps(asdict(pacer.stats()), allow_nan=False))
+    assert stats["paused_until"] > START
+    assert stats["starts"] == {"interactive": 0, "nudged": 1, "expected": 0, "rest": 0}
+    assert (stats["failures"], stats["throttled"], stats["waiting"]) == (1, 1, 1)
+
+
+def test_slip_is_a_smoothed_lateness_and_never_negative() -> None:
+    pacer = Pacer()
+    pacer.slipped(-5)
+    assert pacer.stats().slip == 0
+    for _ in range(300):
+        pacer.slipped(2)
+    assert pacer.stats().slip == pytest.approx(2, rel=0.01)
+
+
+def test_nothing_is_prepaid_by_itself() -> None:
+    assert prepaid.get() is None
+
+
+def test_a_clock_that_stands_still_is_survived() -> None:
+    pacer = Pacer()
+    assert sum(pacer.take(START, REST) == 0.0 for _ in range(1000)) == 1
+    pacer.answered(START, 0.0)
+    pacer.failed(START)
+    pacer.throttled(START, 0)
+    assert pacer.peek(START, REST) > 0
+
+
+@pytest.mark.parametrize("start", [-1e6, 0.0, 1e9])
+def test_any_origin_of_time_will_do(start: float) -> None:
+    pacer = Pacer()
+    serve(pacer, start, start + 3)
+    assert 100 < pacer.stats().rate < 200
