@@ -15,7 +15,7 @@ from msgspec import Raw, Struct, field
 
 from asyncflow.errors import DecodeError, category_of
 from asyncflow.records.tolerance import loads, parse_expiry
-from asyncflow.redaction import digest
+from asyncflow.redaction import digest, one_line
 
 State = Literal["ok", "failed", "unresolved"]
 
@@ -120,7 +120,7 @@ class Media(Discreet, frozen=True, gc=False, omit_defaults=True):
         return self.state == "unresolved" and self.asset_id is not None
 
     def __repr__(self) -> str:
-        return f"<Media {self.kind} {self.state}{''.join(f' {reason}' for reason in self.reasons)}>"
+        return one_line(f"<Media {' '.join((self.kind, self.state, *self.reasons))}>")
 
 
 class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
@@ -146,7 +146,7 @@ class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
         return self.code == "user_cancelled"
 
     def __repr__(self) -> str:
-        return f"<Failure {self.reason or self.code}>"
+        return one_line(f"<Failure {self.reason or self.code}>")
 
 
 class Job(Discreet, frozen=True, gc=False, tag_field="service"):
@@ -255,7 +255,8 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service"):
         return hash((self.job_id, self.status))
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {digest(self.job_id)} {self.kind} {self.status or 'without status'} {self.outcome}>"
+        words = (type(self).__name__, digest(self.job_id), self.kind, self.status or "without status", self.outcome)
+        return one_line(f"<{' '.join(words)}>")
 
 
 def _count_outcome(status: str, media: tuple[Media, ...]) -> Outcome:

@@ -74,7 +74,7 @@ def single_line(body: bytes) -> Raw:
     # The number is found several times faster than the bytes b"\n" are.
     if body.find(_NEWLINE) >= 0:
         body = body.replace(b"\r", b" ").replace(b"\n", b" ")
-    return Raw(body)
+    return Raw(body.strip())
 
 
 def clean(value: Json) -> Json:
@@ -226,7 +226,7 @@ def _str(value: Json, _wanted: inspect.Type) -> str | None:
 
 def _int(value: Json, _wanted: inspect.Type) -> int | None:
     found = _float(value, _wanted)
-    return None if found is None or found != int(found) else int(found)
+    return int(found) if found is not None and found == int(found) else None
 
 
 def _float(value: Json, _wanted: inspect.Type) -> float | None:
