@@ -80,6 +80,7 @@ ROOMS = {
     "download": shell(outside=("aiohttp", "anyio", "yarl")),
     "webhook": shell(outside=("aiohttp",)),
     "cluster": shell("watcher", outside=("anyio", "redis")),
+    "__main__": Room(frozenset({"cli"})),
     "cli": built_on_public_names("anyio", "click", "rich"),
     "__main__": Room(frozenset({"cli"})),
     "dashboard": built_on_public_names("aiohttp", "anyio"),
