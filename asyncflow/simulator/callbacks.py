@@ -60,16 +60,17 @@ class Outbox:
         if not is_allowed(job.reply_url, self._hosts):
             self._counts["refused"] += 1
             return
-        if job.born == job.known:
-            self._announce(job)
-        self._arm(job)
+        age = job.known - job.born
+        if age == 0:
+            self._announce(job, 0.0)
+        self._arm(job, age)
 
     def changed(self, job: SimulatedJob) -> None:
         """Announce the status that *job* has now, because its life took another turn; forget what was to come."""
         timer = self._timers.pop(job, None)
         if timer is not None:
             timer.cancel()
-            self._announce(job)
+            self._announce(job, self._elapsed() - job.born)
 
     async def aclose(self) -> None:
         """Send no more; return when nothing of ours is left running."""
@@ -83,20 +84,20 @@ class Outbox:
             await self._session.close()
             self._session = None
 
-    def _arm(self, job: SimulatedJob) -> None:
-        after = job.scenario.next_change(self._elapsed() - job.born)
+    def _arm(self, job: SimulatedJob, age: float) -> None:
+        """Wait for the first change after *age*. Ages come from the steps, because timers may go off a hair early."""
+        after = job.scenario.next_change(age)
         if after is None:
             self._timers.pop(job, None)
             return
         when = self._clock.now() + job.born + after - self._elapsed()
-        self._timers[job] = self._clock.call_at(when, lambda: self._fire(job))
+        self._timers[job] = self._clock.call_at(when, lambda: self._fire(job, after))
 
-    def _fire(self, job: SimulatedJob) -> None:
-        self._announce(job)
-        self._arm(job)
+    def _fire(self, job: SimulatedJob, age: float) -> None:
+        self._announce(job, age)
+        self._arm(job, age)
 
-    def _announce(self, job: SimulatedJob) -> None:
-        age = self._elapsed() - job.born
+    def _announce(self, job: SimulatedJob, age: float) -> None:
         if job.facts.service == "flowmusic" and not job.scenario.has_ended(age):
             return
         faults = self._injector.faults

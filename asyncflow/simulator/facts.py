@@ -47,7 +47,8 @@ class Facts:
     """All that a record tells about a job and that time does not change.
 
     *seed* makes the invented content the same again; *number* is the job's place among all, and is found again in the names of
-    its media; *credits_left* is the account's balance after this job.
+    its media; *credits_left* is the account's balance after this job; *inline* the chance that a picture comes as base64;
+    *inputs* the number of videos that were put together.
     """
 
     job_id: str
@@ -63,6 +64,7 @@ class Facts:
     seed: int = 0
     credits_left: int = 9000
     inline: float = 0.0
+    inputs: int = 0
     cancelled: bool = False
     request: Mapping[str, object] = field(default_factory=dict[str, object])
 

@@ -4,7 +4,6 @@ Pure: no clock, no I/O, no asyncio. A `Faults` may be changed at any time, its m
 times are seconds since the simulator's start. Only requests of the named *kinds* suffer; a creation is spared unless named.
 """
 
-import math
 from random import Random
 from typing import Literal
 
@@ -48,10 +47,10 @@ REQUEST_KINDS = ("read", "submit", "stats", "cancel", "asset", "media")
 
 
 class Outage(Struct, frozen=True, forbid_unknown_fields=True):
-    """From *start* to *end* every request of the kinds is answered with 503, reset, or never answered."""
+    """From *start* to *end* (None: for ever) every request of the kinds is answered with 503, reset, or never answered."""
 
     start: float
-    end: float = math.inf
+    end: float | None = None
     mode: Literal["503", "reset", "hang"] = "503"
 
 
@@ -180,7 +179,7 @@ class FaultInjector:
 
     def _fault(self, faults: Faults, now: float) -> tuple[str | None, int]:
         for outage in faults.outages:
-            if outage.start <= now < outage.end:
+            if outage.start <= now and (outage.end is None or now < outage.end):
                 return ("outage", 503) if outage.mode == "503" else (outage.mode, 0)
         if faults.refuse_with is not None:
             return "refusal", faults.refuse_with

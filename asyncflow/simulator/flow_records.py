@@ -10,7 +10,7 @@ from asyncflow.simulator.facts import Facts, Fate, asset_id, iso, mask, media_na
 from asyncflow.simulator.links import Links
 from asyncflow.simulator.samples import mp4, png
 
-__all__ = ["captcha", "created_answer", "failure_body", "media_states", "record", "sync_answer"]
+__all__ = ["captcha", "created_answer", "failure_body", "is_inline", "media_states", "record", "sync_answer"]
 
 Body = dict[str, object]
 
@@ -116,11 +116,7 @@ def _echo(facts: Facts) -> Body:
 
 def _response(facts: Facts, ended: float, links: Links) -> Body:
     if facts.operation == "concatenate":
-        inputs = facts.request.get("media")
-        answer: Body = {
-            "status": "MEDIA_GENERATION_STATUS_SUCCESSFUL",
-            "inputsCount": len(inputs) if isinstance(inputs, list) else 0,
-        }
+        answer: Body = {"status": "MEDIA_GENERATION_STATUS_SUCCESSFUL", "inputsCount": facts.inputs}
         return answer | {"encodedVideo": base64.b64encode(mp4(media_name(facts, 0))).decode()}
     make = _video if facts.kind == "video" else _image
     response: Body = {"media": [make(facts, i, state, ended, links) for i, state in enumerate(media_states(facts))]}
@@ -179,6 +175,11 @@ def _video(facts: Facts, index: int, state: str, ended: float, links: Links) -> 
     return media
 
 
+def is_inline(facts: Facts, index: int) -> bool:
+    """Return whether the picture comes as base64 in the record; the other way is a link, never both."""
+    return Random(facts.seed + index).random() < facts.inline
+
+
 def _image(facts: Facts, index: int, state: str, ended: float, links: Links) -> Body:
     name = media_name(facts, index)
     seed = facts.seed % 10**6 + index
@@ -192,7 +193,7 @@ def _image(facts: Facts, index: int, state: str, ended: float, links: Links) -> 
         "workflowId": workflow,
         "aspectRatio": f"IMAGE_ASPECT_RATIO_{str(facts.request.get('aspectRatio', 'landscape')).upper()}",
     }
-    if state == "ok" and Random(facts.seed + index).random() < facts.inline:
+    if state == "ok" and is_inline(facts, index):
         image["encodedImage"] = base64.b64encode(png(name)).decode()
     elif state == "ok":
         image["fifeUrl"] = links.signed(f"/content/image/{name}", ended)
@@ -215,11 +216,9 @@ def _failed(facts: Facts, ended: float, links: Links) -> Body:
         case 2:
             return {"response": {"error": _upstream_error(facts)}}
         case 3:
-            media = [
-                (_video if facts.kind == "video" else _image)(facts, i, s, ended, links)
-                for i, s in enumerate(media_states(facts))
-            ]
-            error = {"error": "Generation failed", "code": 400}
-            return {"response": {"media": media}} | error if media else error
+            make = _video if facts.kind == "video" else _image
+            media = [make(facts, i, state, ended, links) for i, state in enumerate(media_states(facts))]
+            told: Body = {"error": "Generation failed", "code": 400}
+            return told | {"response": {"media": media}} if media else told
         case _:
             return {"error": "API error: 403", "errorDetails": f"reCAPTCHA evaluation failed: {_reason(facts)}", "code": 403}

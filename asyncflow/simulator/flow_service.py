@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Callable
+from typing import cast
 from urllib.parse import parse_qs, unquote
 
 from asyncflow.simulator import flow_records
@@ -108,22 +109,25 @@ def _make(world: World, fields: dict[str, object], kind: str, operation: str) ->
 
 async def _wait_for(world: World, job: SimulatedJob) -> Reply:
     """Answer when the job has ended, or with 408 after ten minutes of the service's time; the work goes on then."""
-    limit = job.born + _SYNC_LIMIT / world.settings.speed
-    end = min(limit, limit if job.ends_at is None else job.ends_at)
-    await wait_until(world.clock, world.clock.now() + end - world.now())
-    if not job.has_ended(world.now()):
+    limit = _SYNC_LIMIT / world.settings.speed
+    after = job.scenario.ends_after
+    in_time = after is not None and after <= limit
+    wait = after if after is not None and in_time else limit
+    await wait_until(world.clock, world.clock.now() + job.born + wait - world.now())
+    if not in_time:
         return json_reply(408, {"jobId": job.facts.job_id, "error": "Polling timeout", "code": 408})
-    if job.scenario.status(end - job.born) == "failed":
+    if job.scenario.status(wait) == "failed":
         return json_reply(400, flow_records.failure_body(job.facts))
-    return json_reply(200, flow_records.sync_answer(job.facts, world.wall(end), world.links))
+    return json_reply(200, flow_records.sync_answer(job.facts, world.wall(job.born + wait), world.links))
 
 
 def _concatenate(world: World, call: Call) -> Reply:
     fields = fields_of(call, _SIMPLE, ("media",))
-    media = fields["media"]
-    if not isinstance(media, list) or not 2 <= len(media) <= 10:
+    inputs = cast("list[object]", fields["media"]) if isinstance(fields["media"], list) else []
+    if not 2 <= len(inputs) <= 10:
         raise Refused(400, "Parameter media must hold 2 to 10 items")
-    job = world.add_job(Order(operation="concatenate", duration=0.0, fate=Fate.SUCCESS, request=fields, submitted=True))
+    order = Order(operation="concatenate", duration=0.0, fate=Fate.SUCCESS, inputs=len(inputs), request=fields, submitted=True)
+    job = world.add_job(order)
     return json_reply(200, flow_records.sync_answer(job.facts, world.wall(job.born), world.links))
 
 

@@ -12,7 +12,6 @@ from asyncflow.simulator.calls import Call, Handler, Refused
 from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.control import answer_control
 from asyncflow.simulator.facts import iso
-from asyncflow.simulator.faults import Verdict
 from asyncflow.simulator.media import read_media
 from asyncflow.simulator.playback import Answer
 from asyncflow.simulator.wire import JSON, Reply, abort, dribble, json_reply, refusal, throttled, write_raw
@@ -26,7 +25,7 @@ _MUSIC_JOBS = "/v1/flowmusic/jobs/"
 _ROUTES = flow_service.ROUTES | music_service.ROUTES
 _GARBLED = b'\x1f\x8b{"jobid": "j11, \xff\xfe <html> not JSON'
 _NOWHERE = {"error": "Endpoint not found", "code": 404, "hint": {"llm_docs": "https://example.com/llms.txt"}}
-_BROKEN = web.Response(status=500)
+_CONTROL = "/_simulator/"
 
 
 class Gate:
@@ -39,43 +38,47 @@ class Gate:
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*; a connection that was broken on purpose gets an answer that nobody can send any more."""
         path, _, query = request.raw_path.partition("?")
-        if path.startswith("/_simulator/"):
+        if path.startswith(_CONTROL):
             body = await request.read()
-            return (await answer_control(self.world, request.method, path.removeprefix("/_simulator/"), body)).response()
-        world = self.world
-        now = world.now()
-        counters = world.counters
+            return (await answer_control(self.world, request.method, path.removeprefix(_CONTROL), body)).response()
         kind, handler = _route(request.method, path)
-        counters.begin(kind, now)
+        counters = self.world.counters
+        call = Call(request.method, path, query, b"", self.world.now())
+        counters.begin(kind, call.now)
         ended = "disconnected"
         try:
-            body = await request.read() if request.can_read_body else b""
-            call = Call(request.method, path, query, body, now)
-            played = world.player.next(request.method, path)
+            if request.can_read_body:
+                call.body = await request.read()
+            played = self.world.player.next(request.method, path)
             if played is not None:
                 ended = await self._play(request, played)
-                return _BROKEN
-            verdict = world.injector.judge(kind, now)
-            if verdict.delay:
-                await wait_until(world.clock, world.clock.now() + verdict.delay)
-                call.now = world.now()
-            reply = self._stop(verdict) if verdict.fault else None
-            if reply is None and verdict.fault in {"reset", "hang"}:
-                ended = await self._break(request, verdict.fault, json_reply(200, {}))
-                return _BROKEN
-            if reply is None:
-                reply = await self._answer(request, call, kind, handler)
-            if reply.status == 429:
-                reply = self._throttled(reply)
-            if verdict.fault and not verdict.status:
-                ended = await self._break(request, verdict.fault, reply)
-                return _BROKEN
-            if call.job is not None and reply.status == 200:
-                call.job.shown(call.now)
-            ended = str(reply.status)
-            return reply.response()
+                return web.Response()
+            ended, response = await self._judge(request, call, kind, handler)
+            return response
         finally:
             counters.end(kind, ended)
+
+    async def _judge(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> tuple[str, web.Response]:
+        """Let the faults have their way with the request; return how it ended, and its answer."""
+        world = self.world
+        verdict = world.injector.judge(kind, call.now)
+        if verdict.delay:
+            await wait_until(world.clock, world.clock.now() + verdict.delay)
+            call.now = world.now()
+        if verdict.fault in {"reset", "hang"}:
+            return await self._break(request, verdict.fault, refusal(503)), web.Response()
+        if verdict.status:
+            world.counters.faults[str(verdict.fault)] += 1
+            reply = refusal(verdict.status)
+        else:
+            reply = await self._answer(request, call, kind, handler)
+        if reply.status == 429:
+            reply = self._throttled(reply)
+        if verdict.fault and not verdict.status:
+            return await self._break(request, verdict.fault, reply), web.Response()
+        if call.job is not None and reply.status == 200:
+            call.job.shown(call.now)
+        return str(reply.status), reply.response()
 
     async def _answer(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> Reply:
         headers = request.headers
@@ -95,13 +98,6 @@ class Gate:
             return await answer if inspect.isawaitable(answer) else answer
         except Refused as refused:
             return refused.reply
-
-    def _stop(self, verdict: Verdict) -> Reply | None:
-        """Return the answer that stands in for the service's own, None if *verdict* is of another nature."""
-        if not verdict.status:
-            return None
-        self.world.counters.faults[str(verdict.fault)] += 1
-        return refusal(verdict.status)
 
     def _throttled(self, reply: Reply) -> Reply:
         """Return the 429 with its Retry-After, and remember until when nobody should ask."""

@@ -4,7 +4,7 @@ Pure: no clock, no I/O, no asyncio; times are seconds since the simulator's star
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from msgspec import Struct
@@ -68,6 +68,7 @@ class Order:
     media: int | None = None
     model: str | None = None
     email: str | None = None
+    inputs: int = 0
     request: Mapping[str, object] | None = None
     reply_url: str | None = None
     foreign: bool = False
@@ -189,8 +190,8 @@ class JobBook:
         email = order.email or accounts[number % len(accounts)]
         user = stranger(self.user) if order.foreign else self.user
         self.credits[email] = max(0, self.credits.get(email, _START_CREDITS) - _PRICE.get(order.kind, 0))
-        facts = Facts(
-            job_id=music_job_id(random, user, email) if music else flow_job_id(random, wall, order.kind, user, email),
+        return Facts(
+            job_id=self._new_id(order.kind, wall, user, email),
             number=number,
             service="flowmusic" if music else "google-flow",
             kind=order.kind,
@@ -203,6 +204,15 @@ class JobBook:
             seed=random.getrandbits(40),
             credits_left=self.credits[email],
             inline=self._inline,
+            inputs=order.inputs,
             request=order.request or {},
         )
-        return facts if facts.job_id not in self.by_id else replace(facts, job_id=facts.job_id.replace("j", "j0", 1))
+
+    def _new_id(self, kind: str, wall: float, user: str, email: str) -> str:
+        while True:
+            if kind == "music":
+                job_id = music_job_id(self._random, user, email)
+            else:
+                job_id = flow_job_id(self._random, wall, kind, user, email)
+            if job_id not in self.by_id:  # among 20,000 ids of one second two are alike one time in five
+                return job_id

@@ -8,7 +8,7 @@ from hashlib import sha256
 from msgspec import Struct
 
 from asyncflow.simulator.facts import media_name
-from asyncflow.simulator.flow_records import media_states
+from asyncflow.simulator.flow_records import is_inline, media_states
 from asyncflow.simulator.jobs import SimulatedJob
 from asyncflow.simulator.music_records import clip_states
 from asyncflow.simulator.samples import m4a, mp4, png, wav
@@ -44,7 +44,8 @@ def list_media(world: World, job: SimulatedJob) -> list[MediaTruth]:
     truths: list[MediaTruth] = []
     for index, state in enumerate(clip_states(facts) if music else media_states(facts)):
         if state in {"ok", "unlinked"}:
-            content, checksum = _content(kind, media_name(facts, index), world.settings.media_size)
+            size = 0 if kind == "png" and is_inline(facts, index) else world.settings.media_size
+            content, checksum = _content(kind, media_name(facts, index), size)
             truths.append(MediaTruth(facts.job_id, index, _TYPES[kind], len(content), checksum))
     return truths
 

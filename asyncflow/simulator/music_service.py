@@ -9,7 +9,7 @@ from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.facts import MUSIC_ACCOUNTS, media_name
 from asyncflow.simulator.jobs import Order, SimulatedJob
 from asyncflow.simulator.samples import m4a
-from asyncflow.simulator.wire import Reply, json_reply
+from asyncflow.simulator.wire import Reply, json_reply, refusal
 from asyncflow.simulator.world import World
 
 __all__ = ["ROUTES", "cancel_job", "read_job"]
@@ -75,11 +75,12 @@ async def _create(world: World, fields: dict[str, object], operation: str) -> Re
         return json_reply(
             201, music_records.record(job.facts, "pending", created=job.scenario.created, updated=None, links=world.links)
         )
-    if job.ends_at is None:
+    after = job.scenario.ends_after
+    if after is None:
         await world.closing.wait()
-    else:
-        await wait_until(world.clock, world.clock.now() + job.ends_at - world.now())
-    return Reply(200, job.scenario.record(world.now() - job.born))
+        return refusal(503)
+    await wait_until(world.clock, world.clock.now() + job.born + after - world.now())
+    return Reply(200, job.scenario.record(max(after, world.now() - job.born)))
 
 
 def _free_account(world: World, wanted: str | None) -> str:

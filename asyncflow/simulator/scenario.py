@@ -8,6 +8,7 @@ minus `created` is what a client experiences and learns from, never the duration
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from random import Random
 
 import msgspec
@@ -55,10 +56,11 @@ class Scenario:
     """One job's life. *seed* decides its invented content and, unless given, its *duration* (seconds at speed 1).
 
     *script* is a list of (seconds at speed 1, status): any words in any order, the first one valid from the start. *created* is
-    the unix time of the job's birth; ages count from there, in the client's seconds.
+    the unix time of the job's birth; ages count from there, in the client's seconds. *ends_after* is the age at which the first
+    terminal status comes, None if none ever does.
     """
 
-    __slots__ = ("_body", "_step", "created", "facts", "links", "speed", "steps")
+    __slots__ = ("_body", "_step", "created", "ends_after", "facts", "links", "speed", "steps")
 
     def __init__(
         self,
@@ -78,14 +80,12 @@ class Scenario:
         self.created = created
         self.links = links or Links()
         seconds = _draw_script(self.facts, duration) if script is None else script
-        self.steps: tuple[tuple[float, str], ...] = tuple((at / speed, status) for at, status in seconds)
+        self.steps: tuple[tuple[float, str], ...] = tuple(
+            sorted(((at / speed, status) for at, status in seconds), key=itemgetter(0))
+        )
+        self.ends_after = next((max(at, 0.0) for at, status in self.steps if status in _TERMINAL), None)
         self._step = -1
         self._body = b""
-
-    @property
-    def ends_after(self) -> float | None:
-        """The age at which the first terminal status comes, None if none ever does."""
-        return next((max(at, 0.0) for at, status in self.steps if status in _TERMINAL), None)
 
     @property
     def expected(self) -> str:
@@ -107,8 +107,8 @@ class Scenario:
         return self.steps[self.step(age)][1]
 
     def has_ended(self, age: float) -> bool:
-        """Return whether the status at *age* is final."""
-        return self.status(age) in _TERMINAL
+        """Return whether a final status has been reached at *age*, whatever a script makes of it later."""
+        return self.ends_after is not None and age >= self.ends_after
 
     def next_change(self, age: float) -> float | None:
         """Return the age of the next step after *age*, or None after the last."""

@@ -169,7 +169,7 @@ class Simulator:
     def play(self, target: str, answers: Iterable[Answer | Fault]) -> None:
         """Answer *target*, a job id or a raw path ("DELETE /path" for one method), with *answers*; the last one repeats.
 
-        None at all ends the playing. Faults do not touch played answers; "reset", "hang" and the like are answers that do not come.
+        None at all end the playing. Faults do not touch played answers; a fault's name stands for an answer that breaks.
         """
         self._running().player.load(target, answers)
 
@@ -201,7 +201,7 @@ class Simulator:
         if self._world is not None:
             raise RuntimeError("the simulator is running")
         world = World(self._settings, self._faults, self._clock or LoopClock())
-        runner = web.ServerRunner(_CountingServer(Gate(world)), handle_signals=False, shutdown_timeout=1.0)
+        runner = web.ServerRunner(_CountingServer(Gate(world)), handle_signals=False, shutdown_timeout=0.25)
         await runner.setup()
         try:
             self._port = await self._listen(runner, self._port)
@@ -222,8 +222,8 @@ class Simulator:
             return
         self._faults = world.injector.faults
         world.closing.set()
-        await world.outbox.aclose()
         await runner.cleanup()
+        await world.outbox.aclose()
 
     async def __aenter__(self) -> Self:
         return await self.start()
