@@ -4,14 +4,15 @@
 nothing is. It starts at 0.0 seconds. With pytest-asyncio a test asks for it with `@pytest.mark.virtual_time`; elsewhere
 `run(main())` takes the place of `asyncio.run(main())`.
 
-There is no waiting in virtual time, so there is nothing that it could wait for but its own timers: sockets, subprocesses and
-executors are refused. Only the event loop's clock is virtual; `time.monotonic()` and `datetime.now()` are not.
+There is no waiting in virtual time, and so nothing that it could wait for but its own timers: sockets and executors are refused.
+Only the event loop's clock is virtual; `time.monotonic()` and `datetime.now()` are not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
+import inspect
 import math
 import selectors
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
@@ -30,6 +31,8 @@ Args = TypeVarTuple("Args")
 # A watch that nobody ends polls for ever; eleven days hold every retention of the service.
 _LIMIT = 1_000_000.0
 
+_NO_SOCKETS = "virtual time does not wait for sockets: use the real loop, or a stand-in for the server"
+
 
 class VirtualTimeError(RuntimeError):
     """Something that virtual time cannot do was asked of its loop, or its limit has passed."""
@@ -47,7 +50,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self, limit: float = _LIMIT) -> None:
         self._now = 0.0
-        self._limit = limit
+        self._limit = self._end = limit
         self._instants: list[float] = []
         super().__init__(_TimeSelector(self))
 
@@ -66,6 +69,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         """Refuse: the clock would run away while the thread works."""
         raise VirtualTimeError("virtual time does not wait for threads: use the real loop, or a stand-in that does not block")
 
+    async def create_server(self, *_args: object, **_kwargs: object) -> NoReturn:
+        """Refuse, before a socket is bound."""
+        raise VirtualTimeError(_NO_SOCKETS)
+
     def advance(self, timeout: float) -> None:
         """Move the clock by *timeout* seconds, to the instant that some timer asked for."""
         target = self._now + timeout
@@ -74,11 +81,12 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         while self._instants and self._instants[0] < early:
             heapq.heappop(self._instants)
         self._now = self._instants[0] if self._instants and self._instants[0] <= late else target
-        if self._now > self._limit:
+        if self._now > self._end:
+            self._end = self._now + self._limit  # what is cleaned up now may take its time too
             raise VirtualTimeError(f"virtual time has passed its limit of {self._limit:g} s. Waiting: {self.pending()}")
 
     def pending(self) -> str:
-        """Return the names of the unfinished tasks, each with the place where it waits."""
+        """Return the names of the unfinished tasks, each with the functions, and lines, in which it waits."""
         return "; ".join(sorted(map(_place, asyncio.all_tasks(self)))) or "no task"
 
 
@@ -92,7 +100,7 @@ class _TimeSelector(selectors.DefaultSelector):
     def register(self, fileobj: FileDescriptorLike, events: int, data: object = None) -> selectors.SelectorKey:
         # The first one is the loop's own pipe, through which signal handlers wake it.
         if self.get_map():
-            raise VirtualTimeError("virtual time does not wait for sockets: use the real loop, or a stand-in for the server")
+            raise VirtualTimeError(_NO_SOCKETS)
         return super().register(fileobj, events, data)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -100,18 +108,19 @@ class _TimeSelector(selectors.DefaultSelector):
         if ready or timeout == 0:
             return ready
         if timeout is None:
-            where = f"{self._virtual.time():g} s: nothing is ready and nothing is scheduled"
+            where = f"{self._virtual.time():g} s: nothing is ready, nothing is scheduled, and no thread or socket is waited for"
             raise DeadlockError(f"deadlock at {where}. Waiting: {self._virtual.pending()}")
         self._virtual.advance(timeout)
         return []
 
 
 def _place(task: asyncio.Task[Any]) -> str:
-    frames = task.get_stack()
-    if not frames:
-        return task.get_name()
-    code = frames[-1].f_code
-    return f"{task.get_name()} in {code.co_qualname} (line {frames[-1].f_lineno})"
+    steps: list[str] = []
+    awaited: object = task.get_coro()
+    while inspect.iscoroutine(awaited) and awaited.cr_frame is not None:
+        steps.append(f"{awaited.__qualname__}:{awaited.cr_frame.f_lineno}")
+        awaited = awaited.cr_await
+    return f"{task.get_name()} in {' > '.join(steps)}"
 
 
 def now() -> float:
