@@ -82,7 +82,6 @@ ROOMS = {
     "cluster": shell("watcher", outside=("anyio", "redis")),
     "__main__": Room(frozenset({"cli"})),
     "cli": built_on_public_names("anyio", "click", "rich"),
-    "__main__": Room(frozenset({"cli"})),
     "dashboard": built_on_public_names("aiohttp", "anyio"),
     "contrib": built_on_public_names("opentelemetry", "prometheus_client"),
     "pytest_plugin": built_on_public_names("pytest", "pytest_asyncio"),
