@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Problem, Unreachable
-from asyncflow.polling import Key, Policy, Ranking, Schedule, failure_delay
+from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, failure_delay
 from asyncflow.records import Job
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.entry import Entry, Limits
@@ -214,7 +214,7 @@ class Core:
             self._report(Changed(job, previous), entry.job_id)
         age = now - entry.born_at
         pause = policy.next_poll(entry.key, age, entry.polls)
-        self._again(entry, now, pause, policy.priority(entry.key, age, pause) if isinstance(policy, Ranking) else None)
+        self._again(entry, now, pause, policy.priority(entry.key, age, pause) if isinstance(policy, Ranking) else REST)
 
     def _key(self, job: Job) -> Key:
         """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
@@ -237,13 +237,13 @@ class Core:
             self._report(Unreachable(entry.job_id, self._settings.wall_clock(), Problem.of(error)), entry.job_id)
         self._again(entry, self._loop.time(), failure_delay(entry.failures, error.retry_after, self._random))
 
-    def _again(self, entry: Entry, now: float, pause: float, priority: int | None = None) -> None:
+    def _again(self, entry: Entry, now: float, pause: float, priority: int = REST) -> None:
         """Plan the next poll, the last one for the moment at which a limit of time is reached."""
         deadline, _ = self._settings.limits.deadline(entry)
         if now + pause < deadline:
-            self.schedule.reschedule(entry, now + pause, entry.priority if priority is None else priority)
+            self.schedule.reschedule(entry, now + pause, priority)
         elif now < deadline:
-            self.schedule.reschedule(entry, deadline)
+            self.schedule.reschedule(entry, deadline, EXPECTED)
         else:
             self._give_up(entry, now)
 

@@ -6,11 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from asyncflow.errors import ServiceError
+from asyncflow.events import Changed, Ended
 from asyncflow.records import FlowJob, Job, Media
-from asyncflow.testing import now
+from asyncflow.testing import call_later, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -43,7 +42,7 @@ class Service:
         self.peak = max(self.peak, self.in_flight)
         try:
             if self.latency:
-                await asyncio.sleep(self.latency)
+                await elapse(self.latency)
         finally:
             self.in_flight -= 1
         error = self.trouble(job_id, now())
@@ -64,18 +63,28 @@ def down(since: float, until: float) -> Callable[[str, float], AsyncflowError | 
     return lambda _job_id, at: ServiceError("down", transient=True, status=503) if since <= at < until else None
 
 
-async def collect(watcher: JobWatcher) -> list[Event]:
+async def collect(watcher: JobWatcher, seen: list[Event] | None = None) -> list[Event]:
+    """Return what is reported until the end; *seen* has it even if the end is an error."""
+    events = [] if seen is None else seen
     async with watcher:
-        return [event async for event in watcher]
+        async for event in watcher:
+            events.append(event)
+    return events
 
 
 def words(events: Iterable[Event]) -> list[str]:
     """Return events as words, such as "changed a started"."""
     out: list[str] = []
     for event in events:
-        fields = msgspec.structs.asdict(event)
-        record = fields.get("job")
-        job_id = fields.get("job_id") or record.job_id
-        detail = record.status if record is not None else fields["error"].kind
-        out.append(f"{type(event).__name__.lower()} {job_id} {detail}")
+        if isinstance(event, Changed | Ended):
+            out.append(f"{type(event).__name__.lower()} {event.job.job_id} {event.job.status}")
+        else:
+            out.append(f"{type(event).__name__.lower()} {event.job_id} {event.error.kind}")
     return out
+
+
+async def elapse(seconds: float) -> None:
+    """Let virtual time pass."""
+    passed = asyncio.Event()
+    call_later(seconds, passed.set)
+    await passed.wait()
