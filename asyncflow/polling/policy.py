@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 Key = tuple[str, str, str]
 """Which jobs are alike: (service, kind, model), each "" where it is not known."""
 
-_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _FAILURE_FIRST = 1.0
 _FAILURE_LIMIT = 60.0
 
@@ -88,7 +88,7 @@ def backoff(first: float = 2.0, *, factor: float = 1.5, limit: float = 30.0, jit
 
     def pause(polls: int) -> float:
         nonlocal phase
-        phase = (phase + _GOLDEN) % 1.0
+        phase = (phase + GOLDEN) % 1.0
         grown = min(limit, first * factor ** min(max(polls - 1, 0), steps))
         return grown * (1.0 - jitter * phase)
 
