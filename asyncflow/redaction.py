@@ -58,7 +58,7 @@ def digest(job_id: str) -> str:
 def redact(text: str) -> str:
     """Return *text* with job ids as digests and without tokens, asset ids, e-mail addresses and the queries of links.
 
-    Addresses that the service has masked already ("ma***@example.com") stay. Doing it twice changes nothing more.
+    Addresses that the service has masked already ("ma***@example.com") stay.
     """
     text = _LINK.sub(_bare_link, text)
     text = _PARAMETER.sub(r"\1=…", text)

@@ -1,0 +1,84 @@
+"""Events are lines of JSON that give the events back, and show nothing secret."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from samples import Case, cases, records
+
+from asyncflow.errors import AsyncflowError, RateLimitedError
+from asyncflow.events import Abandoned, Changed, Ended, Event, Problem, Unreachable
+from asyncflow.protocol import decode_job
+
+if TYPE_CHECKING:
+    from asyncflow.records import Job
+
+JOB_ID = "j1104093012448120573v-u40417-email:marta.olsen@example.com-bot:google-flow"
+ERROR = RateLimitedError(
+    "account nobody@example.com: slow down",
+    transient=True,
+    retry_after=12.0,
+    status=429,
+    code=429,
+    reason="no_eligible_account",
+    job_id=JOB_ID,
+    details=("PUBLIC_ERROR_USER_QUOTA_REACHED",),
+)
+SINCE = datetime(2026, 11, 4, 9, 30, 12, tzinfo=UTC)
+
+
+def events_of(job: Job) -> tuple[Event, ...]:
+    problem = Problem.of(ERROR)
+    return (
+        Changed(job),
+        Changed(job, "created"),
+        Ended(job),
+        Abandoned(job.job_id, problem),
+        Abandoned(job.job_id, problem, job),
+        Unreachable(job.job_id, SINCE, problem),
+    )
+
+
+def every_record() -> list[Case]:
+    return [*records("google-flow"), *records("flowmusic")]
+
+
+@pytest.mark.parametrize("of", every_record(), ids=lambda of: of.name)
+def test_event_is_one_line_of_json_that_gives_it_back(of: Case) -> None:
+    for body in (of.body, of.body.replace(b"{", b"{\r\n\t").replace(b"}", b"\n} \n")):
+        for event in events_of(decode_job(of.service, body, of.asked_id)):
+            line = msgspec.json.encode(event)
+            assert b"\n" not in line
+            line.decode()
+            again = msgspec.json.decode(line, type=Event)
+            assert again == event
+            assert type(again) is type(event)
+
+
+@pytest.mark.parametrize("of", every_record(), ids=lambda of: of.name)
+def test_repr_shows_no_secret(of: Case) -> None:
+    for event in events_of(decode_job(of.service, of.body, of.asked_id)):
+        for shown in (repr(event), str(event), str(event.__rich_repr__())):
+            assert not [secret for secret in ("@", "Signature", "email:", "Paper boats") if secret in shown]
+
+
+def test_type_and_service_are_tags() -> None:
+    job = decode_job("google-flow", cases()[0].body)
+    value = msgspec.json.decode(msgspec.json.encode(Changed(job)))
+    assert (value["type"], value["job"]["service"]) == ("changed", "google-flow")
+    assert value["job"]["raw"]["jobid"] == JOB_ID
+
+
+def test_problem_gives_the_error_back() -> None:
+    job = decode_job("google-flow", cases()[0].body)
+    again = Problem.of(ERROR).exception(JOB_ID, job)
+    assert type(again) is RateLimitedError
+    assert again.message == "account <e-mail>: slow down"
+    assert again.job is job
+    names = ("kind", "transient", "retry_after", "status", "code", "reason", "job_id", "details")
+    assert [getattr(again, name) for name in names] == [getattr(ERROR, name) for name in names]
+    assert type(Problem("what is this").exception()) is AsyncflowError
+    assert repr(Problem.of(ERROR)) == "<Problem rate_limited: account <e-mail>: slow down>"
