@@ -51,9 +51,9 @@ class Distribution:
         known = sorted(ended)
         last = known[-1]
         weights, beyond = _weigh(known, sorted(alive), worth)
-        self.mean = sum(map(mul, weights, known))
+        self.mean: float = sum(map(mul, weights, known))
         # Never so little that a late job would be believed to end at once.
-        self.tail = max(_tail(known, alive, worth), 0.1 * self.mean, cell)
+        self.tail: float = max(_tail(known, alive, worth), 0.1 * self.mean, cell)
         self.mean += beyond * (last + self.tail)
         self.ages = _grid(cell, _BEYOND * last + _TAILS * beyond * self.tail)
         strange = 1.0 / (len(known) + 1.0)
