@@ -49,13 +49,12 @@ class _Step(Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = field(default_factory=dict[str, str])
     text: str | None = None
     base64: str | None = None
-    json: msgspec.Raw | None = None
+    json: msgspec.Raw = msgspec.Raw()
     fault: Fault | None = None
 
     def answer(self) -> Answer:
-        body = base64.b64decode(self.base64) if self.base64 is not None else (self.text or "").encode()
-        if self.json is not None:
-            body = bytes(self.json)
+        body = base64.b64decode(self.base64, validate=True) if self.base64 is not None else (self.text or "").encode()
+        body = bytes(self.json) or body
         return Answer(self.status, self.headers, body, self.fault)
 
 

@@ -54,9 +54,11 @@ class Gate:
                 ended = await self._play(request, played)
                 return web.Response()
             ended, response = await self._judge(request, call, kind, handler)
-            return response
+        except web.HTTPRequestEntityTooLarge:
+            ended, response = "413", refusal(413).response()
         finally:
             counters.end(kind, ended)
+        return response
 
     async def _judge(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> tuple[str, web.Response]:
         """Let the faults have their way with the request; return how it ended, and its answer."""

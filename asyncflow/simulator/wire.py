@@ -43,6 +43,7 @@ _REFUSALS = {
     404: json_reply(404, {"error": "Job not found"}),
     408: json_reply(408, {"error": "Request timeout"}),
     410: json_reply(410, {"error": "Job has expired"}),
+    413: Reply(413, b"<html><body>413 Request Entity Too Large</body></html>", HTML),
     500: json_reply(500, {"error": "Internal Server Error", "code": 500}),
     502: Reply(502, b"<!DOCTYPE html>\n<html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>", HTML),
     503: json_reply(503, {"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}),

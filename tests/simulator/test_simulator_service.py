@@ -10,6 +10,7 @@ from yarl import URL
 from asyncflow.simulator import ManualClock, Simulator
 
 pytestmark = pytest.mark.asyncio
+Json = Any  # what a service says has any shape
 Call = Any  # the fixtures `call` and `read` of conftest.py
 FLOW = "/v1/google-flow"
 MUSIC = "/v1/flowmusic"
@@ -142,9 +143,7 @@ async def test_a_synchronous_creation_waits_for_the_end(call: Call, simulator: S
         assert (await read(body["jobId"]))[1]["response"]["media"] == body["media"]
 
 
-async def test_a_synchronous_creation_may_outlast_its_wait(
-    call: Call, simulator: Simulator, clock: ManualClock, read: Call
-) -> None:
+async def test_a_synchronous_creation_may_outlast_its_wait(call: Call, clock: ManualClock, read: Call) -> None:
     async with asyncio.TaskGroup() as group:
         posting = group.create_task(call("POST", f"{FLOW}/videos", json={"prompt": "long #endless"}))
         await _until_waiting(call)
@@ -154,7 +153,7 @@ async def test_a_synchronous_creation_may_outlast_its_wait(
     assert (await read(body["jobId"]))[1]["status"] == "started"
 
 
-async def test_a_synchronous_creation_may_fail(call: Call, simulator: Simulator, clock: ManualClock) -> None:
+async def test_a_synchronous_creation_may_fail(call: Call, clock: ManualClock) -> None:
     async with asyncio.TaskGroup() as group:
         posting = group.create_task(call("POST", f"{FLOW}/images", json={"prompt": "#failed"}))
         await _until_waiting(call)
@@ -233,7 +232,7 @@ async def test_statistics_count_by_account(simulator: Simulator, call: Call, clo
 
 
 async def test_statistics_of_nothing_are_empty(call: Call) -> None:
-    empty = {"summary": {}}
+    empty: Json = {"summary": {}}
     assert (await call("GET", f"{FLOW}/jobs/"))[1] == {"emails": [], "videos": empty, "images": empty, "combined": empty}
     assert await call("GET", f"{MUSIC}/jobs") == (200, {})
 
@@ -281,7 +280,7 @@ async def test_music_is_created_asynchronously(call: Call, read: Call, clock: Ma
     assert await call("GET", f"{MUSIC}/jobs") == (200, {})
 
 
-async def test_music_is_created_synchronously(call: Call, simulator: Simulator, clock: ManualClock) -> None:
+async def test_music_is_created_synchronously(call: Call, clock: ManualClock) -> None:
     async with asyncio.TaskGroup() as group:
         posting = group.create_task(call("POST", f"{MUSIC}/music", json={"prompt": "waltz"}))
         await _until_waiting(call)
