@@ -19,6 +19,8 @@ __all__ = ["Crew"]
 
 W = TypeVar("W", bound=Watched)
 
+_TICK = 0.001
+
 
 class Crew(Generic[W]):
     """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
@@ -119,7 +121,8 @@ class Crew(Generic[W]):
                 self._schedule.reschedule(entry, entry.due, entry.priority)
                 self.look(now + delay)
                 return None
-        self.look()
+        # The schedule may ring a little early: looking again at once, and again, would keep the loop from ever moving on.
+        self.look(now + _TICK)
         return None
 
     async def ask(self, fetch: Callable[[str], Awaitable[object]], job_id: str) -> object:
