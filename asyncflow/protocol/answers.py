@@ -101,5 +101,5 @@ def _decode(request: Request, status: int, body: bytes) -> Answer:
             return decode_link(body, request.asset_id or "")
         case "stats":
             return _STATS[request.service](body)
-        case "file":
+        case _:  # a file
             return body
