@@ -68,38 +68,35 @@ def throttled(headers: Mapping[str, str], retry_at: str | None) -> Reply:
 def abort(request: web.BaseRequest) -> None:
     """Reset the connection: the client sees RST, not an end."""
     transport = request.transport
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
+    if transport is not None:
+        connection = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
+        transport.abort()
 
 
 def write_raw(request: web.BaseRequest, reply: Reply, *, share: float = 1.0, close: bool = True) -> None:
     """Write *reply* as it is, only the first *share* of its body, and close the connection unless it is to be broken otherwise.
 
-    The headers announce the whole body's length unless they say a length themselves.
+    The headers announce the whole body's length unless they say a length themselves. Nothing happens if the client is gone.
     """
     transport = request.transport
-    if transport is None or transport.is_closing():
-        return
-    transport.write(_head(reply) + reply.body[: int(len(reply.body) * share)])
-    if close:
-        transport.close()
+    if transport is not None:
+        transport.write(_head(reply) + reply.body[: int(len(reply.body) * share)])
+        if close:
+            transport.close()
 
 
 async def dribble(request: web.BaseRequest, reply: Reply, clock: Clock, seconds: float) -> None:
-    """Write *reply* in small pieces over *seconds*, then close the connection."""
+    """Write *reply* in small pieces over *seconds*, then close the connection; a client that leaves cancels it."""
+    transport = request.transport
+    if transport is None:
+        return
     write_raw(request, reply, share=0.0, close=False)
     size = -(-len(reply.body) // _DRIBBLES) or 1
     for start in range(0, len(reply.body), size):
         await wait_until(clock, clock.now() + seconds / _DRIBBLES)
-        if request.transport is None or request.transport.is_closing():
-            return
-        request.transport.write(reply.body[start : start + size])
-    if request.transport is not None:
-        request.transport.close()
+        transport.write(reply.body[start : start + size])
+    transport.close()
 
 
 def _head(reply: Reply) -> bytes:

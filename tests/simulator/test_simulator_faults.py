@@ -194,7 +194,7 @@ async def test_answers_are_played_as_written(simulator: Simulator, http: aiohttp
         job_id,
         [
             Answer(598, {"Content-Type": "text/plain", "X-Odd": "1"}, b"odd"),
-            Answer(204),
+            Answer(204, {"Connection": "close"}),
             Answer(200, {"Content-Type": "application/json", "Content-Length": "99"}, b'{"status": "pen'),
             "reset",
             Answer(200, {"Content-Type": "application/json"}, b"[]", fault="truncate"),

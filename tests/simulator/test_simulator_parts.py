@@ -1,6 +1,9 @@
+import asyncio
 import struct
 import zlib
 from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -9,9 +12,14 @@ from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.counters import Counters
 from asyncflow.simulator.facts import flow_job_id, iso, mask, music_job_id, stranger
 from asyncflow.simulator.faults import FaultInjector, TokenBucket
+from asyncflow.simulator.jobs import JobBook, Order
 from asyncflow.simulator.links import Links
 from asyncflow.simulator.playback import Player
 from asyncflow.simulator.samples import gif, m4a, mp4, png, wav
+from asyncflow.simulator.wire import abort, dribble, refusal, write_raw
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 
 def test_ids_have_the_forms_of_production() -> None:
@@ -146,6 +154,16 @@ def test_presets_have_names() -> None:
         Faults.preset("mild")
 
 
+def test_faults_can_be_written_in_a_line() -> None:
+    assert Faults.parse(" some ") == Faults.preset("some")
+    assert Faults.parse('{"reset": 0.5}') == Faults(reset=0.5)
+    parsed = Faults.parse("reset=0.02, latency=0.1..0.5, refuse_with=503, retry_after_form=date")
+    assert parsed == Faults(reset=0.02, latency=(0.1, 0.5), refuse_with=503, retry_after_form="date")
+    for text in ("", "reset=often", "colour=1", "{", "retry_after_form=soon", "latency=1..2..3"):
+        with pytest.raises(ValueError, match=r"\w"):
+            Faults.parse(text)
+
+
 def test_the_peak_rate_is_that_of_any_one_second() -> None:
     counters = Counters()
     for now in (0.0, 0.9, 1.0, 1.1, 1.8, 5.0):
@@ -214,6 +232,35 @@ def test_a_clock_moved_by_hand_calls_in_order() -> None:
     assert clock.now() == 7
     clock.advance(10)
     assert seen[-1] == ("late", 8)
+
+
+@pytest.mark.asyncio
+async def test_a_wait_that_was_given_up_is_not_woken() -> None:
+    clock = ManualClock()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(wait_until(clock, 1))
+        group.create_task(_give_up(waiting, clock))
+    assert waiting.cancelled()
+
+
+async def _give_up(waiting: asyncio.Task[None], clock: ManualClock) -> None:
+    waiting.cancel()
+    clock.advance(2)
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
+    gone = cast("web.BaseRequest", SimpleNamespace(transport=None))
+    abort(gone)
+    write_raw(gone, refusal(500))
+    await dribble(gone, refusal(500), ManualClock(), 1)
+
+
+def test_no_two_jobs_have_one_id() -> None:
+    first, second = (JobBook(seed=1, speed=1, user="1", links=Links(), start_wall=0, inline=0) for _ in range(2))
+    taken = first.create(Order(), 0, {}).facts.job_id
+    second.by_id[taken] = first.jobs[0]
+    assert second.create(Order(), 0, {}).facts.job_id != taken
 
 
 @pytest.mark.asyncio
