@@ -107,23 +107,6 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"unknown faults: {name!r} (one of {', '.join(_PRESETS)})")
         return msgspec.convert(_PRESETS[name], cls)
 
-    @classmethod
-    def parse(cls, text: str) -> "Faults":
-        """Return the faults that *text* describes: a preset's name, a JSON object, or `reset=0.02,latency=0.1..0.5`.
-
-        Raises ValueError with a line that says what is wrong.
-        """
-        text = text.strip()
-        if text.startswith("{"):
-            return msgspec.json.decode(text, type=cls)
-        if "=" not in text:
-            return cls.preset(text)
-        members: dict[str, object] = {}
-        for part in text.split(","):
-            name, _, value = (piece.strip() for piece in part.partition("="))
-            members[name] = [_number(end) for end in value.split("..")] if ".." in value else _number(value)
-        return msgspec.convert(members, cls)
-
     def fates(self) -> dict[Fate, float]:
         """Return how likely each fate but success is for a new job."""
         return {
@@ -134,13 +117,6 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
             Fate.UNLINKED: self.unlinked,
             Fate.ENDLESS: self.endless,
         }
-
-
-def _number(text: str) -> float | str:
-    try:
-        return int(text) if text.isdigit() else float(text)
-    except ValueError:
-        return text
 
 
 class TokenBucket:

@@ -80,7 +80,7 @@ def _ranged(content: bytes, tag: str, content_type: str, headers: Mapping[str, s
     return Reply(206, content[start:stop], {**common, "Content-Range": f"bytes {start}-{stop - 1}/{size}"})
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _content(kind: str, name: str, size: int) -> tuple[bytes, str]:
     content = _MAKERS[kind](name, size)
     return content, sha256(content).hexdigest()

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple
@@ -16,6 +17,8 @@ __all__ = ["HTML", "JSON", "Reply", "abort", "dribble", "json_reply", "refusal",
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 HTML = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}
 _DRIBBLES = 8
+# On, zero seconds: closing then sends RST. Windows has shorter members than everybody else.
+_NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
 class Reply(NamedTuple):
@@ -70,7 +73,7 @@ def abort(request: web.BaseRequest) -> None:
     transport = request.transport
     if transport is not None:
         connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
         transport.abort()
 
 

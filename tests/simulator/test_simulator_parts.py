@@ -154,16 +154,6 @@ def test_presets_have_names() -> None:
         Faults.preset("mild")
 
 
-def test_faults_can_be_written_in_a_line() -> None:
-    assert Faults.parse(" some ") == Faults.preset("some")
-    assert Faults.parse('{"reset": 0.5}') == Faults(reset=0.5)
-    parsed = Faults.parse("reset=0.02, latency=0.1..0.5, refuse_with=503, retry_after_form=date")
-    assert parsed == Faults(reset=0.02, latency=(0.1, 0.5), refuse_with=503, retry_after_form="date")
-    for text in ("", "reset=often", "colour=1", "{", "retry_after_form=soon", "latency=1..2..3"):
-        with pytest.raises(ValueError, match=r"\w"):
-            Faults.parse(text)
-
-
 def test_the_peak_rate_is_that_of_any_one_second() -> None:
     counters = Counters()
     for now in (0.0, 0.9, 1.0, 1.1, 1.8, 5.0):
