@@ -1,0 +1,53 @@
+"""What the command's exit code says, and which of several reasons wins.
+
+Pure: no clock, no I/O, no asyncio. The order, from the strongest: the run was cut short (interrupted, terminated, output closed,
+token or payment refused), its time was up, the fate of a job is not known, a job came to a bad end.
+"""
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncflow import AsyncflowError
+
+__all__ = ["REFUSALS", "TIMEOUTS", "ExitCode", "code_of", "verdict"]
+
+TIMEOUTS = frozenset({"wait_timeout", "start_timeout", "stall_timeout"})
+REFUSALS = frozenset({"unauthorized", "payment_required", "insufficient_credits"})
+
+
+class ExitCode(IntEnum):
+    """The exit codes of every command."""
+
+    SUCCEEDED = 0
+    BAD_OUTCOME = 1
+    USAGE = 2
+    TIMEOUT = 3
+    REFUSED = 4
+    LOST = 5
+    INTERNAL = 70
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+    TERMINATED = 143
+
+
+def verdict(*, timed_out: int, lost: int, bad: int) -> ExitCode:
+    """Return the code of a watch that ran to its end.
+
+    *timed_out* jobs still ran when their time was up, *lost* ones were given up or could not be reached, *bad* ones failed
+    or lack files.
+    """
+    if timed_out:
+        return ExitCode.TIMEOUT
+    if lost:
+        return ExitCode.LOST
+    return ExitCode.BAD_OUTCOME if bad else ExitCode.SUCCEEDED
+
+
+def code_of(error: "AsyncflowError") -> ExitCode:
+    """Return the code of a command that *error* ended."""
+    if error.kind == "usage":
+        return ExitCode.USAGE
+    if error.kind in REFUSALS:
+        return ExitCode.REFUSED
+    return ExitCode.TIMEOUT if error.kind in TIMEOUTS else ExitCode.LOST

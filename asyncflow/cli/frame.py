@@ -1,0 +1,173 @@
+"""One picture of a watch: the lines that a terminal shows while it goes on.
+
+Pure: no clock, no I/O, no asyncio. A `Line` is a list of (text, style) pairs; the styles are rich's, and all can be read
+without them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from asyncflow import Outcome
+from asyncflow.cli.durations import clock, span
+from asyncflow.cli.tally import GIVEN_UP, Running, Tally
+from asyncflow.cli.words import OUTCOMES, count, one_line, problem_text
+from asyncflow.redaction import digest
+
+__all__ = ["STYLES", "WORDS", "Gauges", "Line", "frame", "plain"]
+
+Line = list[tuple[str, str]]
+Expect = Callable[[Running, float], float | None]
+
+STYLES = {
+    Outcome.SUCCEEDED: "green",
+    Outcome.PARTIAL: "yellow",
+    Outcome.NO_OUTPUT: "magenta",
+    Outcome.FAILED: "red",
+    GIVEN_UP: "bright_red",
+}
+WORDS: dict[str, str] = OUTCOMES | {GIVEN_UP: GIVEN_UP}
+_QUIET = frozenset({"created", "pending"})
+_MARGIN = 2
+_PANEL = 76
+_GAP = 4
+_LEAST_ROWS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """The instruments: *rate* in requests a second, *requests* in all, *throttled* of them; seconds to *next_poll*, of *pause*."""
+
+    rate: float = 0.0
+    requests: int = 0
+    throttled: int = 0
+    next_poll: float | None = None
+    pause: float = 0.0
+
+
+def plain(line: Line) -> str:
+    """Return *line* without its styles."""
+    return "".join(text for text, _ in line).rstrip()
+
+
+def frame(
+    tally: Tally, gauges: Gauges, title: tuple[str, str], elapsed: float, now: float, *, size: tuple[int, int], expect: Expect
+) -> list[Line]:
+    """Return the picture at *now*, no larger than *size*, columns and rows.
+
+    *expect* says how long a job will have lived when it ends, or None. *elapsed* is the age of the watch in seconds.
+    """
+    columns, rows = size
+    width = max(min(columns, 2 * _PANEL + _GAP + _MARGIN) - _MARGIN, 20)
+    head = [
+        _title(title, elapsed, width),
+        _bar(tally, width - _MARGIN),
+        _counts(tally, width),
+        _instruments(gauges),
+        _trouble(tally),
+        [],
+    ]
+    room = rows - len(head) - 3  # the header of the table, what it leaves out, and one row for the cursor
+    return head + (_table(tally, now, room, width, expect) if room >= _LEAST_ROWS else [])
+
+
+def _title(title: tuple[str, str], elapsed: float, width: int) -> Line:
+    name, subject = title
+    time = clock(elapsed)
+    subject = one_line(subject, max(width - _MARGIN - len(name) - len(time) - 4, 10))
+    gap = " " * max(width - _MARGIN - len(name) - 2 - len(subject) - len(time), 1)
+    return [("  ", ""), (name, "bold"), ("  ", ""), (subject, ""), (gap, ""), (time, "dim")]
+
+
+def _bar(tally: Tally, width: int) -> Line:
+    """Return a bar with a part for each outcome, then the numbers."""
+    total = max(tally.total, tally.done, 1)
+    label = f"{tally.done:,} of {total:,}".rjust(2 * len(f"{total:,}") + 4)
+    cells = max(width - len(label) - 2, 5)
+    line: Line = [("  ", "")]
+    ended = filled = 0
+    for outcome, style in STYLES.items():
+        ended += tally.ended[outcome]
+        # Rounded up, so that a single failure among thousands is still seen; full only when all is over.
+        upto = cells * ended // total if ended == total else min(-(-cells * ended // total), cells - 1)
+        if upto > filled:
+            line.append(("━" * (upto - filled), style))
+            filled = upto
+    return [*line, ("─" * (cells - filled), "dim"), ("  ", ""), (label, "bold")]
+
+
+def _counts(tally: Tally, width: int) -> Line:
+    digits = len(f"{max(tally.total, tally.done):,}")
+    separator = "   " if width >= 62 + 5 * digits else "  "
+    line: Line = [("  ", "")]
+    for outcome, style in STYLES.items():
+        number = tally.ended[outcome]
+        if len(line) > 1:
+            line.append((separator, ""))
+        line += [(f"{number:>{digits},}", style if number else "dim"), (f" {WORDS[outcome]}", "" if number else "dim")]
+    return line
+
+
+def _instruments(gauges: Gauges) -> Line:
+    line: Line = [(f"  {gauges.rate:.0f} requests/s, {gauges.requests:,} in all", "dim")]
+    if gauges.throttled:
+        line.append((f", {gauges.throttled:,} times 429", "yellow"))
+    if gauges.pause > 0:
+        line.append((f", paused for {span(gauges.pause)} as the service asked", "yellow"))
+    elif gauges.next_poll is not None and gauges.next_poll >= 1:
+        line.append((f", next in {span(gauges.next_poll)}", "dim"))
+    return line
+
+
+def _trouble(tally: Tally) -> Line:
+    if not tally.silent:
+        return []
+    cause = problem_text(next(reversed(tally.silent.values())))
+    return [("  ", ""), (f"{count(len(tally.silent), 'job')} without an answer, still trying: {cause}", "yellow")]
+
+
+def _table(tally: Tally, now: float, room: int, width: int, expect: Expect) -> list[Line]:
+    """Return the running jobs in one panel or, where there is room, in two, read down."""
+    panels = 2 if width >= 2 * _PANEL + _GAP - _MARGIN else 1
+    jobs = tally.oldest(room * panels)
+    if not jobs:
+        return [[(f"  {count(len(tally.unread), 'job')} not read yet", "dim")]] if tally.unread else []
+    blocks = [jobs[start : start + room] for start in range(0, len(jobs), room)]
+    gap: Line = [(" " * _GAP, "")]
+    lines = [_side_by_side([_header() for _ in blocks], gap)]
+    for number in range(len(blocks[0])):
+        cells = [_row(block[number], tally, now, expect) for block in blocks if number < len(block)]
+        lines.append(_side_by_side(cells, gap))
+    rest = [f"{left:,} more running"] if (left := len(tally.running) - len(jobs)) else []
+    rest += [f"{len(tally.unread):,} not read yet"] if tally.unread else []
+    if rest:
+        lines.append([(f"  {', '.join(rest)}", "dim")])
+    return lines
+
+
+def _side_by_side(cells: Sequence[Line], gap: Line) -> Line:
+    line: Line = []
+    for cell in cells:
+        line += [*gap, *cell] if line else cell
+    return line
+
+
+def _header() -> Line:
+    return [(f"  {'running':>7}  {'left':>6}  {'status':<10}  {'kind':<7}  {'model':<22}  {'job':<10}", "dim underline")]
+
+
+def _row(job: Running, tally: Tally, now: float, expect: Expect) -> Line:
+    age = max(now - job.born, 0.0)
+    usual = expect(job, age)
+    left = "" if usual is None else "soon" if usual - age < 1 else f"~{clock(usual - age)}"
+    if job.job_id in tally.silent:
+        status, style = "no answer", "yellow"
+    else:
+        status, style = one_line(job.status, 10), "dim" if job.status in _QUIET else ""
+    return [
+        (f"  {clock(age):>7}  ", ""),
+        (f"{left:>6}  ", "dim"),
+        (f"{status:<10}  ", style),
+        (f"{one_line(job.kind, 7):<7}  ", ""),
+        (f"{one_line(job.model, 22):<22}  ", "dim"),
+        (f"{digest(job.job_id):<10}", "cyan"),
+    ]

@@ -1,0 +1,94 @@
+"""`asyncflow watch`: follow jobs until each has ended."""
+
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+
+import click
+
+from asyncflow import PollPolicy, every
+from asyncflow.cli.endings import Interrupted
+from asyncflow.cli.exit_codes import ExitCode
+from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
+from asyncflow.cli.ids import collect_ids
+from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
+from asyncflow.cli.outlet import Outlet
+from asyncflow.cli.service import host, open_client
+from asyncflow.cli.session import Session, Times, run, what_runs
+from asyncflow.cli.tally import Tally
+from asyncflow.cli.terminal import is_live, live_feed
+from asyncflow.cli.words import count
+
+__all__ = ["watch"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  asyncflow watch --file ids.txt --timeout 30m
+  asyncflow watch "$JOB_ID" --json > events.jsonl
+  grep -v song ids.txt | asyncflow watch -f -
+
+\b
+A file holds one id a line; blank lines, # comments and doubles are passed
+over. On a terminal you see the running jobs, elsewhere a line a change.
+Jobs are shown by a digest of their ids, since ids hold e-mail addresses;
+--json prints whole ids.
+
+\b
+Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
+""",
+)
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Read ids from FILE, - for standard input.")
+@json_option("Print each event as a line of JSON; words go to stderr.")
+@click.option("--timeout", callback=as_duration, metavar="TIME", help="Stop after this long, such as 90s, 30m, 2h.")
+@click.option("--job-timeout", callback=as_duration, metavar="TIME", help="Give each job this long.")
+@click.option("--interval", callback=as_duration, metavar="TIME", help="Ask about each job this often, instead of learning when.")
+@click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second.")
+@click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time.")
+@color_option
+def watch(
+    *,
+    ids: Sequence[str],
+    files: Sequence[str],
+    as_json: bool,
+    timeout: float | None,
+    job_timeout: float | None,
+    interval: float | None,
+    rate: float | None,
+    concurrency: int,
+    no_color: bool,
+) -> int:
+    """Follow jobs until each has ended.
+
+    IDs are arguments, lines of a file, or both.
+    """
+    job_ids = collect_ids(ids, files)
+    tally = Tally(job_ids)
+    policy = every(interval) if interval is not None else PollPolicy()
+
+    async def main() -> ExitCode:
+        async with open_client(rate=rate, concurrency=concurrency, policy=policy) as client:
+            session = Session(client, tally, policy, ("asyncflow watch", f"{count(len(job_ids), 'job')} at {host()}"))
+            session.feeds = feeds(session, as_json=as_json, no_color=no_color)
+            await session.follow(job_ids, Times(timeout, job_timeout), concurrency)
+        return tally.code
+
+    try:
+        return run(main)
+    except Interrupted as interrupted:
+        raise Interrupted(interrupted.code, f"{interrupted.text}; {what_runs(tally)}") from None
+
+
+def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:
+    """Return where the events of *session* go: JSON to standard output alone, words to where there is room for them."""
+    if not as_json:
+        if is_live(sys.stdout):
+            return [live_feed(sys.stdout, session.picture, no_color=no_color)]
+        return [ChangeFeed(Outlet(sys.stdout), session.kind_of, datetime.now)]
+    json = JsonFeed(Outlet(sys.stdout))
+    # A picture between JSON lines on one terminal would be neither.
+    if is_live(sys.stderr) and not sys.stdout.isatty():
+        return [json, live_feed(sys.stderr, session.picture, no_color=no_color)]
+    return [json, SummaryFeed(Outlet(sys.stderr))]

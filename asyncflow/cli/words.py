@@ -1,0 +1,120 @@
+"""The command's vocabulary: what is shown of an event, an error and of what others wrote.
+
+Everything that came from outside passes `one_line` on its way to a screen.
+"""
+
+import os
+from functools import lru_cache
+
+from asyncflow import Abandoned, AsyncflowError, Changed, Ended, Job, Outcome, Problem, Unreachable
+from asyncflow.cli.durations import span
+from asyncflow.redaction import digest, redact
+
+__all__ = [
+    "OUTCOMES",
+    "change_line",
+    "count",
+    "one_line",
+    "outcome_detail",
+    "problem_text",
+    "problem_text_of",
+    "reason_of",
+    "some_digests",
+]
+
+OUTCOMES: dict[str, str] = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.PARTIAL: "partial",
+    Outcome.NO_OUTPUT: "no output",
+    Outcome.FAILED: "failed",
+}
+_LONGEST = 160
+# The names under which the client's cause stands in the message of a transport error.
+_BROKEN = {
+    "ClientConnectorDNSError": "host not found",
+    "ClientConnectorCertificateError": "certificate not accepted",
+    "ClientConnectorSSLError": "no TLS connection",
+    "ClientConnectorError": "no connection",
+    "ClientOSError": "connection reset",
+    "ConnectionResetError": "connection reset",
+    "ServerDisconnectedError": "connection lost",
+    "ClientPayloadError": "answer cut off",
+    "ConnectionTimeoutError": "no connection in time",
+    "ServerTimeoutError": "no answer in time",
+    "SocketTimeoutError": "no answer in time",
+    "TimeoutError": "no answer in time",
+}
+
+
+@lru_cache(maxsize=4096)
+def one_line(text: str, longest: int = _LONGEST) -> str:
+    """Return *text* without secrets, control characters and line breaks, at most *longest* characters of it."""
+    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in redact(text)).split())
+    return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
+
+
+def count(number: int, noun: str) -> str:
+    """Return *number* with *noun*, in the plural unless it is one."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def some_digests(job_ids: list[str], most: int = 5) -> str:
+    """Return the first digests of *job_ids* and how many there are besides."""
+    shown = ", ".join(digest(job_id) for job_id in job_ids[:most])
+    return f"{shown} and {len(job_ids) - most:,} more" if len(job_ids) > most else shown
+
+
+def change_line(event: Changed | Ended | Abandoned | Unreachable, kind: str = "") -> str:
+    """Return what *event* says in one line; *kind* is the job's where the event does not tell."""
+    match event:
+        case Changed(job, previous):
+            name, kind = digest(job.job_id), job.kind
+            what = f"{one_line(previous)} -> {one_line(job.status)}" if previous else one_line(job.status)
+        case Ended(job):
+            name, kind, detail = digest(job.job_id), job.kind, outcome_detail(job)
+            what = f"{OUTCOMES[job.outcome]}: {detail}" if detail else OUTCOMES[job.outcome]
+        case Abandoned(job_id, problem, job):
+            name, kind = digest(job_id), kind if job is None else job.kind
+            what = f"given up: {problem_text(problem)}"
+        case Unreachable(job_id, _, problem):
+            name, what = digest(job_id), f"no answer, still trying: {problem_text(problem)}"
+    return f"{name}  {one_line(kind, 8) or '-':<6}  {what}"
+
+
+def outcome_detail(job: Job) -> str:
+    """Return what there is to say of an ended *job* besides its outcome: files, time, reason."""
+    parts: list[str] = []
+    if job.media_ok:
+        files = count(job.media_total, "file")
+        parts.append(files if job.media_ok == job.media_total else f"{job.media_ok} of {files}")
+    if job.duration is not None:
+        parts.append(span(job.duration))
+    if job.outcome is not Outcome.SUCCEEDED:
+        parts.append(reason_of(job))
+    return ", ".join(part for part in parts if part)
+
+
+def reason_of(job: Job) -> str:
+    """Return why *job* failed or lacks files, as far as its record tells."""
+    failure = job.failure
+    if failure is not None and (failure.reason or failure.message or failure.code is not None):
+        return one_line(str(failure.reason or failure.message or failure.code))
+    if job.failed_reasons:
+        return one_line(job.failed_reasons[-1])
+    return "" if job.outcome is Outcome.SUCCEEDED else "no reason given"
+
+
+def problem_text(problem: Problem) -> str:
+    """Return a cause in a few words, with its HTTP status where there is one."""
+    if problem.kind == "transport":
+        return next((words for name, words in _BROKEN.items() if f"({name})" in problem.message), "no whole answer")
+    if problem.kind == "rate_limited":
+        return "too many requests [HTTP 429]"
+    return one_line(str(problem.exception()))
+
+
+def problem_text_of(error: AsyncflowError) -> str:
+    """Return the cause of *error* in a few words, the system's own where it has some."""
+    # The numbers of failed look-ups are negative, and a TimeoutError has none.
+    number = getattr(error.__cause__, "errno", None)
+    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else problem_text(Problem.of(error))
