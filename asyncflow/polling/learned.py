@@ -21,8 +21,13 @@ _SHORT_JOB: Final = 8.0
 _LEAST_DELAY: Final = 0.6
 _JITTER: Final = 1.0 / 3.0
 _LIKELY: Final = 0.2
-_STRANGE: Final = 0.02
+_LATEST: Final = 40
+_MOST_OPEN: Final = 0.75
+_RARE: Final = 0.04
+_MUCH_LATER: Final = 1.25
+_FORGET: Final = 10
 _RUN: Final = 4
+_RUN_SHARE: Final = 0.1
 _FADING: Final = 0.1
 _MOST_PRICE: Final = 1e4
 _CELLS: Final = 5.0
@@ -48,10 +53,11 @@ class _Kind:
         "open",
         "plan",
         "price",
-        "run",
+        "strange",
         "seen",
         "turn",
         "unplanned",
+        "usual",
     )
 
     def __init__(self, hints: list[float]) -> None:
@@ -62,7 +68,8 @@ class _Kind:
         self.price = 1.0
         self.open = 0.0
         self.cohort = 0.0
-        self.run = 0
+        self.strange = 0.0
+        self.usual = 0.0, math.inf
         self.turn = 0.0
         self.unplanned = 0
         self.seen = 0
@@ -76,6 +83,7 @@ class _Kind:
         first = self.seen % _ALIVE - count
         alive = self.alive[first:] + self.alive[: first + count] if first < 0 else self.alive[first : first + count]
         worth = self.open / max(count, 1) / max(self.cohort / _WINDOW, 1.0)
+        self.usual = self._usual()
         self.distribution = Distribution(self.durations + self.hints[self.arrived :], cell, alive, worth)
         return self.distribution
 
@@ -107,18 +115,24 @@ class _Kind:
             self.plan = None
 
     def _note_strange(self, duration: float) -> None:
-        """Forget three quarters of what is known after a run of endings that were all earlier, or all later, than known ones."""
-        if self.distribution is None or len(self.durations) < _KNOWN:
-            return
-        share = self.distribution.ended(duration)
-        side = (share > 1.0 - _STRANGE) - (share < _STRANGE)
-        self.run = self.run + side if side * self.run > 0 else side
-        # The slowest of many that started together are such a run too, but a short one for their number.
-        if abs(self.run) >= _RUN + 0.1 * self.cohort:
-            recent = len(self.durations) - min(abs(self.run), len(self.durations))
-            self.durations = self.durations[:recent:4] + self.durations[recent:]
-            self.run = 0
+        """Forget nine tenths of what is known after many endings that were earlier, or much later, than nearly all before them."""
+        early, late = self.usual
+        side = (duration > _MUCH_LATER * late) - (duration < early)
+        self.strange += side if side else -math.copysign(min(2.0, abs(self.strange)), self.strange)
+        if abs(self.strange) >= _RUN + _RUN_SHARE * self.cohort:
+            recent = max(len(self.durations) - math.ceil(abs(self.strange)), 0)
+            self.durations = self.durations[:recent:_FORGET] + self.durations[recent:]
+            self.strange = 0.0
             self.plan = None
+
+    def _usual(self) -> tuple[float, float]:
+        """Return between which durations nearly all jobs took before the latest ones; anything goes while few are known."""
+        before = sorted(self.durations[:-_LATEST])
+        # Of jobs that all started together each ends later than those before, and that is nothing strange.
+        if len(before) < _KNOWN or self.cohort > _MOST_OPEN * len(self.durations):
+            return 0.0, math.inf
+        rare = int(_RARE * len(before))
+        return before[rare], before[-1 - rare]
 
 
 class PollPolicy:
@@ -137,6 +151,8 @@ class PollPolicy:
         self._delay = delay
         self._shortest = min_interval
         self._longest = longest
+        self._limit = longest
+        self._most_jitter = 2.0 * delay
         self._scale = 1.0
         self._phase = 0.0
         self._kinds: dict[Key, _Kind] = {}
@@ -154,6 +170,7 @@ class PollPolicy:
         scale = 2.0 ** (round(2.0 * math.log2(min(max(times, 1.0), _MOST_PRICE))) / 2.0)
         if scale != self._scale:
             self._scale = scale
+            self._limit = self._longest * math.sqrt(scale)
             for kind in self._kinds.values():
                 kind.plan = None
 
@@ -163,13 +180,16 @@ class PollPolicy:
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:
         """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation."""
-        kind = self._kind(key)
+        kind = self._kinds.get(key) or self._kind(key)
         kind.seen_alive(age, polls)
         wait = (kind.plan or self._plan(kind)).wait(age)
         # Jobs of one age would otherwise gather at the same planned ages, and be polled all at once.
         self._phase = (self._phase + GOLDEN) % 1.0
-        wait += (0.5 - self._phase) * min(_JITTER * wait, 2.0 * self._delay)
-        return max(min(wait, self._longest * math.sqrt(self._scale)), self._shortest)
+        jitter = _JITTER * wait
+        wait += (0.5 - self._phase) * (jitter if jitter < self._most_jitter else self._most_jitter)
+        if wait > self._limit:
+            return self._limit
+        return wait if wait > self._shortest else self._shortest
 
     def priority(self, key: Key, age: float, wait: float) -> int:
         """Return `EXPECTED` if a job of this *age* has ended *wait* seconds later with a chance worth a preference."""
@@ -233,14 +253,13 @@ class PollPolicy:
 
     def _plan(self, kind: _Kind) -> Plan:
         jobs = kind.distribution
-        rounds = 8 if jobs is None else 3
+        rounds = 8 if jobs is None else 1
         # Seconds matter more where all is over in a few of them.
         delay = min(self._delay, max((jobs or kind.estimate(self._delay)).mean / _SHORT_JOB, _LEAST_DELAY * self._delay))
         jobs = kind.estimate(max(delay, self._shortest / 2.0) / _CELLS)
-        stretch = math.sqrt(self._scale)
-        limits = Limits(self._shortest, self._longest * stretch)
+        limits = Limits(self._shortest, self._limit)
         if kind.arrived < _KNOWN:
-            limits = Limits(self._shortest, self._longest * stretch, 2.0 * delay * stretch, _UNKNOWN_GROWTH)
+            limits = Limits(self._shortest, self._limit, 2.0 * delay * math.sqrt(self._scale), _UNKNOWN_GROWTH)
         kind.plan, kind.price = plan_for(jobs, delay, limits, kind.price, rounds)
         if self._scale > 1.0:
             kind.plan = Plan(jobs, kind.price * self._scale, limits)

@@ -97,34 +97,37 @@ class Plan:
     *price* is the lateness in seconds that one request is worth. *requests* and *lateness* are what a job costs on average.
     """
 
-    __slots__ = ("_ages", "_limits", "_next", "_tail_wait", "lateness", "requests")
+    __slots__ = ("_ages", "_last", "_limits", "_polls", "_shortest", "_tail_wait", "lateness", "requests")
 
     def __init__(self, jobs: Distribution, price: float, limits: Limits) -> None:
         self._ages = jobs.ages
+        self._last = len(jobs.ages) - 1
         self._limits = limits
+        self._shortest = limits.shortest
         # The best pause where the end is equally likely at any time.
         self._tail_wait = min(max(math.sqrt(2.0 * price * jobs.tail), limits.shortest), max(limits.longest, limits.shortest))
         beyond = 1.0 - jobs.share[-1]
         polls = jobs.tail / self._tail_wait + 0.5
-        self._next = _solve(jobs, price, limits, beyond * (price * polls + self._tail_wait / 2.0))
+        best = _solve(jobs, price, limits, beyond * (price * polls + self._tail_wait / 2.0))
+        self._polls = [jobs.ages[following] for following in best]
         self.requests = beyond * polls
         self.lateness = beyond * self._tail_wait / 2.0
-        cell, last = 0, len(jobs.ages) - 1
-        while cell < last:
-            following = self._next[cell]
+        cell = 0
+        while cell < self._last:
+            following = best[cell]
             self.requests += 1.0 - jobs.share[cell]
             self.lateness += _late(jobs, cell, following)
             cell = following
 
     def wait(self, age: float) -> float:
         """Return the seconds until the next poll of a job that still runs at *age*."""
-        ages = self._ages
-        if age >= ages[-1]:
-            # The older it is beyond all experience, the longer it may still take.
-            wait = self._tail_wait * math.sqrt(age / ages[-1])
-        else:
-            wait = ages[self._next[bisect_right(ages, age) - 1]] - age
-        return max(min(wait, self._limits.latest(age) - age), self._limits.shortest)
+        cell = bisect_right(self._ages, age) - 1
+        if cell < self._last:
+            wait = self._polls[cell] - age
+            return wait if wait > self._shortest else self._shortest
+        # The older it is beyond all experience, the longer it may still take.
+        wait = self._tail_wait * math.sqrt(age / self._ages[-1])
+        return max(min(wait, self._limits.latest(age) - age), self._shortest)
 
 
 def _grid(cell: float, last: float) -> list[float]:
