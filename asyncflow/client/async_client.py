@@ -1,0 +1,272 @@
+"""`AsyncClient`, the service as coroutines."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+
+from asyncflow import protocol
+from asyncflow.client.budget import Budget
+from asyncflow.client.calls import Calls
+from asyncflow.client.connection import Connection
+from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_token, positive
+from asyncflow.errors import AsyncflowError, JobFailedError, UsageError
+from asyncflow.events import Abandoned, Ended
+from asyncflow.pacing import Pacer
+from asyncflow.polling import PollPolicy
+from asyncflow.records import Failure, Outcome
+from asyncflow.redaction import redact
+from asyncflow.watcher import JobWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+    from typing import Unpack
+
+    import aiohttp
+
+    from asyncflow.client.options import Token
+    from asyncflow.polling import Policy
+    from asyncflow.protocol import Request
+    from asyncflow.records import AssetLink, FlowStats, Job, MusicStats
+    from asyncflow.watcher import JobIds, WatchOptions
+
+__all__ = ["AsyncClient"]
+
+FlowDetail = Literal["summary", "executing", "history"]
+
+
+class AsyncClient:
+    """The service, as coroutines: read a job, wait for it, watch thousands, cancel, ask for links and statistics.
+
+    *token* is the API token (`user:<number>-...`) or an async callable that returns it; without it the environment variable
+    USEAPI_TOKEN is read. *base_url* defaults to USEAPI_BASE_URL, else to the service. *session* is an aiohttp session of your
+    own, for proxies and the like: it is used and never closed. *timeout* bounds one request, in seconds; *max_retries* is how
+    often a read is repeated after a transient error. *concurrency* and *rate* are hard ceilings for requests in flight and
+    requests a second; below them `pacer` learns what the service bears. Give two clients the same *pacer* if they share a
+    token. *policy* says when jobs are asked about again.
+
+    Nothing is opened before the first request. A client belongs to the event loop of its first request. Errors: `UsageError` for
+    what cannot work, before any request is made; every other `AsyncflowError` comes from an answer or from its absence.
+    """
+
+    def __init__(
+        self,
+        token: Token | None = None,
+        *,
+        base_url: str | None = None,
+        session: aiohttp.ClientSession | None = None,
+        timeout: float = 30.0,
+        max_retries: int = 2,
+        concurrency: int = 100,
+        rate: float | None = None,
+        pacer: Pacer | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        self._options = Options(
+            token=checked_token(token),
+            base_url=checked_base_url(base_url),
+            timeout=positive("timeout", timeout),
+            max_retries=at_least("max_retries", max_retries, 0),
+            policy=policy if policy is not None else PollPolicy(),
+        )
+        if rate is not None:
+            positive("rate", rate)
+        at_least("concurrency", concurrency, 1)
+        self._connection = Connection(session)
+        self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
+        self._calls = Calls(self._connection, self._budget)
+
+    @property
+    def pacer(self) -> Pacer:
+        """The request budget that everything done through this client shares."""
+        return self._budget.pacer
+
+    def with_options(
+        self,
+        *,
+        token: Token | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        policy: Policy | None = None,
+    ) -> Self:
+        """Return a client with other options on the same connections and the same budget; closing one closes both."""
+        changes: dict[str, Any] = {}
+        if token is not None:
+            changes["token"] = checked_token(token)
+        if timeout is not None:
+            changes["timeout"] = positive("timeout", timeout)
+        if max_retries is not None:
+            changes["max_retries"] = at_least("max_retries", max_retries, 0)
+        if policy is not None:
+            changes["policy"] = policy
+        other = copy(self)
+        vars(other)["_options"] = replace(self._options, **changes)
+        return other
+
+    # -- one job ---------------------------------------------------------------------------------------------------------
+
+    async def get_job(self, job_id: str, *, service: str | None = None, timeout: float | None = None) -> Job:
+        """Read a job once.
+
+        *timeout* bounds the call as a whole, retries and pauses included; a pause that would outlast it fails at once. It
+        defaults to the time that all tries together may take.
+        """
+        check_timeout(timeout)
+        request = _about(job_id, protocol.job_request, service)
+        job = cast("Job", await self._calls.read(request, self._options, timeout))
+        return protocol.under_asked_id(job, job_id)
+
+    async def wait(
+        self,
+        job_id: str,
+        *,
+        timeout: float | None = 900.0,
+        service: str | None = None,
+        raise_on_failure: bool = True,
+        max_failures: int | None = 20,
+    ) -> Job:
+        """Wait until a job has ended and return its last record.
+
+        *timeout* is the longest wait in seconds, requests included, None for no limit; then `WaitTimeoutError` is raised, with
+        the last record. The job itself goes on: wait again. A job that failed raises `JobFailedError`, unless
+        *raise_on_failure* is false.
+        After *max_failures* polls in a row without an answer the last error is raised; None never gives up.
+        A completed job may still lack files: see `job.outcome`.
+        """
+        result = (await self._watch_to_the_end([job_id], timeout, service, max_failures))[job_id]
+        if isinstance(result, AsyncflowError):
+            raise result
+        if raise_on_failure and result.outcome is Outcome.FAILED:
+            failure = result.failure or Failure()
+            raise JobFailedError(
+                failure.message or "the job failed", code=failure.code, reason=failure.reason, job_id=job_id, job=result
+            )
+        return result
+
+    async def wait_all(
+        self,
+        job_ids: JobIds,
+        *,
+        timeout: float | None = 900.0,
+        service: str | None = None,
+        max_failures: int | None = 20,
+    ) -> dict[str, Job | AsyncflowError]:
+        """Wait for many jobs at once and return what became of each: its last record, or the error that ended the wait for it.
+
+        Nothing is raised for a single job, and a failed job is a record like any other. A refused token or payment is raised.
+        *timeout* bounds the whole: what has not ended by then has a `WaitTimeoutError`.
+        """
+        return await self._watch_to_the_end(job_ids, timeout, service, max_failures)
+
+    async def _watch_to_the_end(
+        self, job_ids: JobIds, timeout: float | None, service: str | None, max_failures: int | None
+    ) -> dict[str, Job | AsyncflowError]:
+        self._connection.now()
+        check_timeout(timeout)
+        records: dict[str, Job] = {}
+        errors: dict[str, AsyncflowError] = {}
+
+        async def read(job_id: str) -> Job:
+            try:
+                records[job_id] = await self.get_job(job_id, service=service)
+            except AsyncflowError as error:
+                error.job = records.get(job_id)
+                errors[job_id] = error
+                raise
+            return records[job_id]
+
+        results: dict[str, Job | AsyncflowError] = {}
+        watcher = JobWatcher(
+            read, job_ids, pacer=self.pacer, policy=self._options.policy, timeout=timeout, max_failures=max_failures
+        )
+        async with watcher:
+            async for event in watcher:
+                match event:
+                    case Ended(job):
+                        results[job.job_id] = job
+                    case Abandoned(job_id, problem, job):
+                        seen = errors.get(job_id)
+                        error = seen if seen is not None and seen.kind == problem.kind else problem.exception(job_id)
+                        error.job = job or records.get(job_id)
+                        results[job_id] = error
+                    case _:
+                        pass
+        return results
+
+    # -- many jobs -------------------------------------------------------------------------------------------------------
+
+    def watch(self, job_ids: JobIds = (), *, service: str | None = None, **options: Unpack[WatchOptions]) -> JobWatcher:
+        """Return a watcher of these jobs that reads through this client and shares its budget; see `JobWatcher` for *options*."""
+        self._connection.ensure_open()
+        fetch = self.get_job if service is None else partial(self.get_job, service=service)
+        options.setdefault("pacer", self.pacer)
+        options.setdefault("policy", self._options.policy)
+        return JobWatcher(fetch, job_ids, **options)
+
+    # -- the rest of the service -----------------------------------------------------------------------------------------
+
+    @overload
+    async def get_stats(self, service: Literal["google-flow"], detail: FlowDetail = "summary") -> FlowStats: ...
+    @overload
+    async def get_stats(self, service: Literal["flowmusic"]) -> MusicStats: ...
+    async def get_stats(self, service: str, detail: str | None = None) -> FlowStats | MusicStats:
+        """Return how busy the accounts are.
+
+        For Google Flow *detail* may be "summary", "executing" (with the running jobs) or "history" (the jobs of the last 15
+        minutes); Flow Music always lists the running jobs. This is no list of all jobs.
+        """
+        request = protocol.stats_request(service, detail)
+        return cast("FlowStats | MusicStats", await self._calls.read(request, self._options))
+
+    async def get_asset_url(self, asset_id: str) -> str:
+        """Return a fresh link to a Google Flow file, good for about six hours; *asset_id* is that of a `Media`."""
+        return cast("AssetLink", await self._calls.read(protocol.asset_request(asset_id), self._options)).url
+
+    async def cancel(self, job_id: str, *, service: str | None = None) -> None:
+        """Cancel a Flow Music job: it ends as failed, with `failure.is_cancelled`.
+
+        The credits are spent all the same and the song may still be finished. Google Flow offers no such thing: `UsageError`.
+        """
+        await self._calls.read(_about(job_id, protocol.cancel_request, service), self._options)
+
+    async def submit(self, path: str, body: Mapping[str, Any]) -> Job:
+        """Create a job and return its first record; *path* is that of the API page, such as "google-flow/videos".
+
+        *body* is sent as it is. A submit is never repeated, since it costs credits: where the answer is lost,
+        `OutcomeUnknownError` is raised, and the job may exist. A budget that is spent for longer than the timeout raises
+        `RateLimitedError` at once.
+        """
+        return cast("Job", await self._calls.submit(protocol.submit_request(path, body), self._options))
+
+    # -- life ------------------------------------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Close the connections; a borrowed session stays open. Closing twice is closing once."""
+        self._connection.is_closed = True
+        self._budget.disturb()
+        await self._connection.aclose()
+
+    async def __aenter__(self) -> Self:
+        self._connection.now()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._connection.is_closed else "open"
+        return f"<AsyncClient {redact(self._options.base_url)} {state}>"
+
+
+def _about(job_id: str, make: Callable[[str, str | None], Request], service: str | None) -> Request:
+    """Return the request that *make* makes; what it refuses is about this one job, and a watch goes on with the others."""
+    try:
+        return make(job_id, service)
+    except UsageError as error:
+        error.job_id = job_id or None
+        raise

@@ -1,0 +1,96 @@
+"""The turns of callers who look on, and what a request's end tells the pacer."""
+
+from __future__ import annotations
+
+import asyncio
+from math import isinf
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asyncflow.errors import AsyncflowError, RateLimitedError, ServiceError, UsageError
+from asyncflow.pacing import Pacer, Priority, prepaid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from asyncflow.protocol import Request
+
+__all__ = ["Budget"]
+
+
+class Budget:
+    """What a client and those made from it draw on: one caller at a time talks to the pacer, first come, first served."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self.pacer = pacer
+        self._line = asyncio.Lock()
+        self._news: asyncio.Event | None = None
+
+    def take_over(self) -> bool:
+        """Return whether a watch has paid for the request that is about to be made; from then on it is ours to end."""
+        if prepaid.get() is not self.pacer:
+            return False
+        prepaid.set(None)
+        return True
+
+    async def pay(self, now: Callable[[], float], deadline: float, job_id: str | None = None) -> None:
+        """Wait for the turn of one request; `RateLimitedError` at once for a turn that cannot come before *deadline*.
+
+        *now* tells the time, and raises when it is no use to wait on.
+        """
+        pacer = self.pacer
+        if not self._line.locked() and pacer.take(now(), Priority.INTERACTIVE) == 0:
+            return
+        _refuse_beyond(deadline, now(), pacer.peek(now(), Priority.INTERACTIVE), job_id)
+        pacer.enter(Priority.INTERACTIVE)
+        try:
+            async with asyncio.timeout_at(deadline), self._line:
+                while (delay := pacer.take(now(), Priority.INTERACTIVE)) > 0:
+                    _refuse_beyond(deadline, now(), delay, job_id)
+                    await self._change(delay)
+        except TimeoutError as error:
+            raise RateLimitedError("no turn came in time", transient=True, job_id=job_id) from error
+        finally:
+            pacer.leave(Priority.INTERACTIVE)
+
+    async def _change(self, seconds: float) -> None:
+        """Wait until the pacer has news, *seconds* at the longest."""
+        self._news = news = asyncio.Event()
+        unsubscribe = self.pacer.subscribe(news.set)
+        try:
+            with anyio.move_on_after(seconds):
+                await news.wait()
+        finally:
+            unsubscribe()
+
+    def disturb(self) -> None:
+        """Have those who wait look at the time now."""
+        if self._news is not None:
+            self._news.set()
+
+    def settle(self, request: Request, outcome: object, start: float, now: float) -> None:
+        """End a request that was paid for; *outcome* is its answer or its error, None if it was cancelled."""
+        pacer = self.pacer
+        if outcome is None or isinstance(outcome, UsageError) or request.method == "POST":
+            # A submit waits for the work itself and is refused for quotas of its own: neither tells how fast we may read.
+            pacer.released()
+        elif not isinstance(outcome, AsyncflowError):
+            pacer.answered(now, now - start)
+        elif isinstance(outcome, RateLimitedError):
+            pacer.throttled(now, outcome.retry_after)
+        elif isinstance(outcome, ServiceError) and outcome.retry_after is not None:
+            # The link to a file that is still being prepared is refused in the same words as everybody in an overload.
+            if request.expects == "asset":
+                pacer.answered(now, now - start)
+            else:
+                pacer.throttled(now, outcome.retry_after)
+        elif outcome.transient:
+            pacer.failed(now)
+        else:
+            pacer.answered(now, now - start)
+
+
+def _refuse_beyond(deadline: float, now: float, delay: float, job_id: str | None) -> None:
+    if now + delay > deadline and not isinf(delay):
+        raise RateLimitedError("the request budget is spent for longer", transient=True, retry_after=delay, job_id=job_id)

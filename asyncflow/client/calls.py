@@ -1,0 +1,106 @@
+"""One call to the service: paid for, sent, and sent again if that may help and is allowed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+
+from asyncflow import protocol
+from asyncflow.errors import AsyncflowError, DecodeError, OutcomeUnknownError, RateLimitedError, ServiceError, TransportError
+from asyncflow.polling import failure_delay
+
+if TYPE_CHECKING:
+    from asyncflow.client.budget import Budget
+    from asyncflow.client.connection import Connection
+    from asyncflow.client.options import Options
+    from asyncflow.protocol import Answer, Request
+
+__all__ = ["Calls"]
+
+_SUBMIT_TIMEOUT = 660.0
+"""Seconds a submit may take: the service holds synchronous ones for up to ten minutes before it answers 408."""
+
+_PATIENCE = 5.0
+"""Seconds that a retry may wait while a watch holds the request: beyond that the watch plans the next poll itself."""
+
+_GATEWAY_FAILURES = frozenset({502, 504, *range(520, 528)})
+"""Answers of somebody in between who lost the service: whether it had heard a submit, they do not say."""
+
+
+class Calls:
+    """Calls over one connection and out of one budget."""
+
+    def __init__(self, connection: Connection, budget: Budget) -> None:
+        self._connection = connection
+        self._budget = budget
+        self._random = Random()
+
+    async def read(self, request: Request, options: Options, timeout: float | None = None) -> Answer:
+        """Send a request that may be repeated, until it is answered or the time is up."""
+        now = self._connection.now
+        deadline = now() + (timeout if timeout is not None else options.timeout * (options.max_retries + 1))
+        is_watch = self._budget.take_over()
+        if not is_watch:
+            await self._budget.pay(now, deadline, request.job_id)
+        failures = 0
+        while True:
+            try:
+                return await self._try(request, options, deadline)
+            except AsyncflowError as error:
+                failures += 1
+                if not error.transient or failures > options.max_retries:
+                    raise
+                pause = failure_delay(failures, error.retry_after, self._random)
+                # A watch plans its own polls: a worker that sat out a long pause here would be missing there.
+                until = min(deadline, now() + _PATIENCE) if is_watch else deadline
+                if (is_watch and isinstance(error, RateLimitedError)) or now() + pause >= until:
+                    raise
+                await anyio.sleep(pause)
+                try:
+                    await self._budget.pay(now, until, request.job_id)
+                except RateLimitedError:
+                    raise error from None
+
+    async def submit(self, request: Request, options: Options) -> Answer:
+        """Send a request that must not be repeated; `OutcomeUnknownError` if it may have been heard and was not answered."""
+        now = self._connection.now
+        await self._budget.pay(now, now() + options.timeout)
+        try:
+            return await self._try(request, options, now() + _SUBMIT_TIMEOUT, _SUBMIT_TIMEOUT)
+        except (TransportError, DecodeError, ServiceError) as error:
+            was_answered = isinstance(error, ServiceError) and error.status not in _GATEWAY_FAILURES
+            was_never_sent = isinstance(error, TransportError) and error.transient
+            if was_answered or was_never_sent:
+                raise
+            raise _unknown(request, error) from error
+
+    async def _try(self, request: Request, options: Options, deadline: float, longest: float | None = None) -> Answer:
+        """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout."""
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        outcome: Answer | AsyncflowError | None = None
+        timeout = min(longest or options.timeout, max(deadline - start, 0.001))
+        try:
+            reply = await self._connection.exchange(request, options, timeout)
+            outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=datetime.now(UTC))
+        except AsyncflowError as error:
+            outcome = error
+            raise
+        else:
+            return answer
+        finally:
+            self._budget.settle(request, outcome, start, loop.time())
+
+
+def _unknown(request: Request, error: AsyncflowError) -> OutcomeUnknownError:
+    detail = '"google-flow", "executing" or "history"' if request.service == "google-flow" else f'"{request.service}"'
+    return OutcomeUnknownError(
+        f"the answer to a submit was lost ({error}): the job may exist, and be paid for; see get_stats({detail}) before"
+        " submitting it again",
+        status=error.status,
+        job_id=error.job_id,
+    )

@@ -1,0 +1,102 @@
+"""What a client is given, checked before anything is done with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from math import inf, isnan
+from typing import TYPE_CHECKING
+
+from yarl import URL
+
+from asyncflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from asyncflow.polling import Policy
+
+__all__ = ["Options", "Token", "at_least", "check_timeout", "checked_base_url", "checked_token", "positive"]
+
+BASE_URL = "https://api.useapi.net"
+Token = str | Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may differ between clients on the same connections."""
+
+    token: Token = field(repr=False)
+    base_url: str
+    timeout: float
+    max_retries: int
+    policy: Policy
+
+    async def current_token(self) -> str:
+        """Return the token for one request; `UsageError` if the function that was given for it returns none."""
+        if isinstance(self.token, str):
+            return self.token
+        # A function of the user's, which no type checker may have seen.
+        asked: object = self.token()
+        if not isawaitable(asked):
+            raise UsageError("the function that is given for the token must be async")
+        token = await asked
+        if not isinstance(token, str):
+            raise UsageError(f"the token is a str, and its function returned {type(token).__name__}")
+        return _checked_text(token)
+
+
+def checked_token(token: Token | None) -> Token:
+    """Return *token*, or the one of the environment."""
+    if token is None:
+        token = os.environ.get("USEAPI_TOKEN", "")
+        if not token:
+            raise UsageError("no token: pass AsyncClient(token) or set USEAPI_TOKEN")
+    if isinstance(token, str):
+        return _checked_text(token)
+    if not callable(token):
+        raise UsageError("the token is a str, or an async function that returns one")
+    return token
+
+
+def _checked_text(token: str) -> str:
+    token = token.strip().removeprefix("Bearer ")
+    if not token.startswith("user:"):
+        raise UsageError("the token must begin with 'user:' (the whole of it, as useapi.net shows it)")
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise UsageError("the token holds characters that no token has: was it pasted whole?")
+    return token
+
+
+def checked_base_url(base_url: str | None) -> str:
+    """Return where the service is, by *base_url*, the environment or default; without the slash or version at its end."""
+    text = str(base_url if base_url is not None else os.environ.get("USEAPI_BASE_URL") or BASE_URL).strip()
+    try:
+        url = URL(text)
+    except ValueError:
+        url = URL()
+    has_extras = url.raw_query_string or url.raw_fragment or url.raw_user or url.raw_password
+    # The text and not the URL is looked at for white space, because a URL drops or escapes it.
+    if url.scheme not in {"http", "https"} or not url.host or has_extras or " " in text or not text.isprintable():
+        raise UsageError("the base URL must look like https://host or http://host:port, without a query")
+    return str(url).rstrip("/").removesuffix("/v1")
+
+
+def check_timeout(timeout: object) -> None:
+    """Refuse what is no number of seconds; a deadline that has passed already is the caller's good right."""
+    if timeout is not None and (not isinstance(timeout, int | float) or isnan(timeout)):
+        raise UsageError("timeout must be a number of seconds, or None")
+
+
+def positive(name: str, value: float) -> float:
+    """Return *value* if it is a finite number above 0."""
+    if not 0 < value < inf:
+        raise UsageError(f"{name} must be a positive number of seconds" if name == "timeout" else f"{name} must be positive")
+    return value
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """Return *value* if it is not below *least*."""
+    if value < least:
+        raise UsageError(f"{name} must be at least {least}")
+    return value
