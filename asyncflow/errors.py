@@ -102,7 +102,9 @@ class AsyncflowError(Exception):
             text = f"{text} ({reason})"
         if self.status is not None:
             text = f"{text} [HTTP {self.status}]"
-        return f"job {digest(self.job_id)}: {text}" if self.job_id is not None else text
+        if self.job_id is None or digest(self.job_id) in text:
+            return text
+        return f"job {digest(self.job_id)}: {text}"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self)!r}, kind={self.kind!r})"
