@@ -234,7 +234,8 @@ class TestAnswers:
         assert refused(READ, 500, body).message == message
 
     def test_word_in_place_of_a_message_is_the_reason(self) -> None:
-        body = b'{"error":"no_eligible_account","message":"wait","jobid":"x","skipReasons":[{"reason":"A"},null,{"reason":null},{"reason":"B"}]}'
+        skips = b'[{"reason":"A"},null,{"reason":null},{"reason":"B"}]'
+        body = b'{"error":"no_eligible_account","message":"wait","jobid":"x","skipReasons":%s}' % skips
         error = refused(submit_request("google-flow/videos", {}), 429, body)
         assert (error.message, error.reason, error.details, error.job_id) == ("wait", "no_eligible_account", ("A", "B"), "x")
 

@@ -79,7 +79,7 @@ def read_refusal(body: bytes) -> Facts:
     try:
         value = load_object(body)
         refusal = forgive(value, _Refusal)
-    except (DecodeError, RecursionError):
+    except DecodeError:
         return Facts(is_json=False, message=_text(body))
     return Facts(is_json=True, is_error=refusal.error is not None, **_tell(refusal, value))
 

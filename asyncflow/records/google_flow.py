@@ -72,11 +72,8 @@ def kind_of(job_id: str) -> str:
 
 
 def _decode_odd(body: bytes) -> tuple[wire.Record, Raw]:
-    try:
-        value = load_object(body)
-        return forgive(value, wire.Record), faithful(body, value)
-    except RecursionError:
-        raise DecodeError("the answer is nested too deeply") from None
+    value = load_object(body)
+    return forgive(value, wire.Record), faithful(body, value)
 
 
 def _job(record: wire.Record, raw: Raw, asked: str | None, *, is_result: bool) -> FlowJob:
@@ -205,11 +202,13 @@ def _failure(record: wire.Record, answer: wire.Answer, media: tuple[Media, ...],
         return None
     code, message = _parts(error)
     upstream_code, upstream_message = _parts(upstream)
+    message = message or upstream_message
+    details = record.error_details or _upstream(upstream)
     return Failure(
-        message=message or upstream_message,
+        message=message,
         code=plain_code(record.code, code, upstream_code),
         reason=deepest_reason(loads(bytes(raw))) or next((word for file in media for word in file.reasons), None),
-        details=record.error_details or _upstream(upstream),
+        details=details if details != message else None,
     )
 
 

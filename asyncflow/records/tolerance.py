@@ -29,7 +29,9 @@ _SIGNED_AT = re.compile(r"[?&]X-(?:Goog|Amz)-Date=(\d{8}T\d{6})Z")
 # What the caller wrote comes back in these: a prompt about PUBLIC_ERROR_MINOR is no reason of anything.
 _ECHOES = frozenset({"request", "requestData", "prompt", "mediaTitle", "title", "lyrics"})
 _NEWLINE = 10
-_DEEPEST = 64
+# No record is half as deep, and what is not deeper can be walked through by calls.
+_DEEPEST = 100
+_TOO_DEEP = "the answer is nested too deeply"
 _MILLISECONDS_FROM = 100_000_000_000
 
 
@@ -42,7 +44,7 @@ def loads(body: bytes) -> Json:
     try:
         return cast("Json", json.loads(text, strict=False, parse_constant=_nothing))
     except RecursionError:
-        raise DecodeError("the answer is nested too deeply") from None
+        raise DecodeError(_TOO_DEEP) from None
     except ValueError as error:
         raise DecodeError("the answer is empty" if not text.strip() else _describe(text)) from error
 
@@ -54,6 +56,8 @@ def load_object(body: bytes) -> dict[str, Json]:
         value = value[0]
     if not isinstance(value, dict):
         raise DecodeError(f"the answer is JSON, but no object: {type(value).__name__}")
+    if _is_deep(value):
+        raise DecodeError(_TOO_DEEP)
     return value
 
 
@@ -158,6 +162,17 @@ def _reasons(value: Json, depth: int) -> Iterator[tuple[int, str]]:
     elif isinstance(value, list):
         for item in value:
             yield from _reasons(item, depth + 1)
+
+
+def _is_deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(_DEEPEST):
+        lists = [item for item in level if isinstance(item, list)]
+        objects = [list(item.values()) for item in level if isinstance(item, dict)]
+        level = [inner for items in (*lists, *objects) for inner in items]
+        if not level:
+            return False
+    return True
 
 
 def _nothing(_constant: str) -> None:
