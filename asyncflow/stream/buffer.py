@@ -83,7 +83,9 @@ class Buffer(Generic[T]):
             await self._arrival()
         self._in_a_row += 1
         cell = self._cells.popleft()
-        if cell.key is not None and self._newest[cell.key] is cell:
+        if not self._cells:
+            self._newest.clear()  # the table would keep the size of its longest jam
+        elif cell.key is not None and self._newest[cell.key] is cell:
             del self._newest[cell.key]
         return cell.item
 

@@ -81,6 +81,7 @@ class Run(Generic[T]):
         self._context = Context()
         self._mark = object()
         self._failure: BaseException | None = None
+        self._members = 0
         self._is_ending = False
         self._is_cut = False
         self._is_dropped = False
@@ -95,12 +96,13 @@ class Run(Generic[T]):
         self._buffer.put(item, key)
 
     def start_soon(self, function: Callable[[Unpack[Args]], Awaitable[object]], *args: *Args, name: str | None = None) -> None:
-        """Start a worker that tells a stray cancellation from one of ours."""
+        """Start one more member of the group."""
         if self._group is None:
             raise self._usage_error(f"{self._name}: the run is over, no worker can be started")
         # The caller may be anybody, a web request or a timer; the worker belongs to the run.
         name = name or f"{self._name} worker"
-        worker = partial(self._guard, function, *args)
+        self._members += 1
+        worker = partial(self._join, function, *args)
         self._context.copy().run(partial(self._group.start_soon, worker, name=name))
 
     def finish(self) -> None:
@@ -132,13 +134,14 @@ class Run(Generic[T]):
 
     async def aclose(self) -> None:
         """Cancel the owner and wait for it, unless that would be to wait for oneself."""
+        if self.is_over(asyncio.get_running_loop()):
+            return
         owner = self._owner
         if owner is None:
             self._buffer.end(None)
-        elif not self.is_over(asyncio.get_running_loop()):
-            self.finish()
-            if self._mark in _inside.get():
-                return
+            return
+        self.finish()
+        if self._mark not in _inside.get():
             with anyio.CancelScope(shield=True):
                 await asyncio.wait({owner})
             self._conclude(owner)
@@ -148,40 +151,57 @@ class Run(Generic[T]):
         self._is_dropped = True
         if self._buffer.is_ended:
             self._report_unread()
-        elif self._owner is not None and self._loop is not None:
+        else:
+            self._abandon()
+            warnings.warn(f"{self._name} was dropped without aclose()", ResourceWarning, stacklevel=2)
+
+    def _abandon(self) -> None:
+        if self._loop is not None and self._owner is not None:
             try:
                 self._loop.call_soon_threadsafe(self.finish)
             except RuntimeError:  # the loop is closed: let go of a task that will never end
                 _owners.discard(self._owner)
                 self._owner = None
-            warnings.warn(f"{self._name} was dropped without aclose()", ResourceWarning, stacklevel=2)
 
     async def _own(self, runner: Callable[[Sink[T]], Awaitable[object]]) -> None:
         # An eager task factory starts us inside create_task(), before anybody knows our task.
         await checkpoint()
         _inside.set(_inside.get() | {self._mark})
         self._context = copy_context()
+        self._members = 1
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
-                await self._guard(runner, self)
+                await self._join(runner, self)
         finally:
             self._group = None
+        # A task group takes a stray cancellation in a worker for its own and ends in silence, as if all were done.
+        self._is_cut = group.cancel_scope.cancel_called
 
-    async def _guard(self, function: Callable[[Unpack[Args]], Awaitable[object]], *args: *Args) -> None:
+    async def _join(self, function: Callable[[Unpack[Args]], Awaitable[object]], *args: *Args) -> None:
         try:
             await function(*args)
-        except asyncio.CancelledError:
-            # A task group takes a stray cancellation for its own and ends in silence, as if all were done.
-            self._is_cut = self._is_cut or not self._is_ending
-            raise
+        finally:
+            self._members -= 1
+            if not self._members:
+                # The group waits for nobody any more: who came now would be left behind.
+                self._group = None
 
     def _conclude(self, owner: asyncio.Task[None]) -> None:
         _owners.discard(owner)
-        if not self._buffer.is_ended:
-            self._buffer.end(self._verdict(owner))
-            if self._is_dropped:
-                self._report_unread()
+        if self._buffer.is_ended:
+            return
+        error: BaseException | None = None
+        try:
+            error = self._verdict(owner)
+        except Exception as bug:  # noqa: BLE001 - whatever it is: no consumer may be left waiting
+            error = bug
+        self._buffer.end(error)
+        # The error holds the frames it went through, and they may hold the stream.
+        self._owner = self._failure = None
+        self._context = Context()
+        if self._is_dropped:
+            self._report_unread()
 
     def _verdict(self, owner: asyncio.Task[None]) -> BaseException | None:
         error = None if owner.cancelled() else owner.exception()

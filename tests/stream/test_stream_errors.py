@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import logging
+import weakref
 from typing import TYPE_CHECKING
 
 import pytest
@@ -130,6 +133,37 @@ async def test_an_owner_that_is_cancelled_from_outside_says_so_to_the_consumer()
     assert await anext(stream) == 2
     with pytest.raises(MisuseError, match="cancelled from outside"):
         await anext(stream)
+
+
+async def test_a_raised_error_leaves_no_cycle_behind() -> None:
+    async def run(sink: Sink[int]) -> None:
+        sink.start_soon(fail)
+
+    async def fail() -> None:
+        raise ValueError
+
+    stream = Stream(run, name="failing")
+    watched = weakref.ref(stream)
+    gc.disable()
+    try:
+        with contextlib.suppress(ValueError):
+            await rest_of(stream)
+        del stream
+        assert watched() is None
+    finally:
+        gc.enable()
+
+
+async def test_no_consumer_is_left_waiting_when_an_error_cannot_be_compared() -> None:
+    class OddError(Exception):
+        def __eq__(self, other: object) -> bool:
+            raise ArithmeticError
+
+        __hash__ = None  # type: ignore[assignment] # as for every class with such an __eq__
+
+    odd = ExceptionGroup("", [KeyError(OddError()), KeyError(OddError())])
+    with pytest.raises(ArithmeticError):
+        await rest_of(stream_of(Ticks(0, odd)))
 
 
 async def test_an_error_nobody_reads_is_logged_by_its_type_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -66,6 +66,17 @@ async def test_a_worker_started_from_outside_can_close_the_stream_it_belongs_to(
         core.sink.start_soon(forever)
 
 
+async def test_no_worker_is_left_behind_by_a_group_that_waits_for_nobody() -> None:
+    core = Ticks(1)
+    stream = stream_of(core)
+    assert await anext(stream) == 0
+    await pause(1)
+    assert core.is_closed
+    with pytest.raises(MisuseError, match="is over"):
+        core.sink.start_soon(forever)
+    assert await rest_of(stream) == []
+
+
 async def test_its_tasks_have_names() -> None:
     async def run(sink: Sink[int]) -> None:
         sink.start_soon(forever)
