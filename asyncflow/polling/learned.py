@@ -53,8 +53,8 @@ class _Kind:
         "open",
         "plan",
         "price",
-        "strange",
         "seen",
+        "strange",
         "turn",
         "unplanned",
         "usual",
@@ -70,7 +70,8 @@ class _Kind:
         self.cohort = 0.0
         self.strange = 0.0
         self.usual = 0.0, math.inf
-        self.turn = 0.0
+        # The first ending is always kept: it corrects the hints.
+        self.turn = 1.0
         self.unplanned = 0
         self.seen = 0
         self.arrived = 0
@@ -84,7 +85,7 @@ class _Kind:
         alive = self.alive[first:] + self.alive[: first + count] if first < 0 else self.alive[first : first + count]
         worth = self.open / max(count, 1) / max(self.cohort / _WINDOW, 1.0)
         self.usual = self._usual()
-        self.distribution = Distribution(self.durations + self.hints[self.arrived :], cell, alive, worth)
+        self.distribution = Distribution(self.durations + self.hints[len(self.durations) :], cell, alive, worth)
         return self.distribution
 
     def seen_alive(self, age: float, polls: int) -> None:
@@ -115,10 +116,10 @@ class _Kind:
             self.plan = None
 
     def _note_strange(self, duration: float) -> None:
-        """Forget nine tenths of what is known after many endings that were earlier, or much later, than nearly all before them."""
+        """Forget nine tenths of what is known after many endings earlier, or much later, than nearly all those before."""
         early, late = self.usual
         side = (duration > _MUCH_LATER * late) - (duration < early)
-        self.strange += side if side else -math.copysign(min(2.0, abs(self.strange)), self.strange)
+        self.strange += side or -math.copysign(min(2.0, abs(self.strange)), self.strange)
         if abs(self.strange) >= _RUN + _RUN_SHARE * self.cohort:
             recent = max(len(self.durations) - math.ceil(abs(self.strange)), 0)
             self.durations = self.durations[:recent:_FORGET] + self.durations[recent:]
@@ -181,15 +182,14 @@ class PollPolicy:
     def next_poll(self, key: Key, age: float, polls: int) -> float:
         """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation."""
         kind = self._kinds.get(key) or self._kind(key)
+        if not age >= 0.0:
+            age = 0.0  # The service's clock is ahead of ours.
         kind.seen_alive(age, polls)
         wait = (kind.plan or self._plan(kind)).wait(age)
         # Jobs of one age would otherwise gather at the same planned ages, and be polled all at once.
         self._phase = (self._phase + GOLDEN) % 1.0
-        jitter = _JITTER * wait
-        wait += (0.5 - self._phase) * (jitter if jitter < self._most_jitter else self._most_jitter)
-        if wait > self._limit:
-            return self._limit
-        return wait if wait > self._shortest else self._shortest
+        wait += (0.5 - self._phase) * min(_JITTER * wait, self._most_jitter)
+        return max(min(wait, self._limit), self._shortest)
 
     def priority(self, key: Key, age: float, wait: float) -> int:
         """Return `EXPECTED` if a job of this *age* has ended *wait* seconds later with a chance worth a preference."""

@@ -54,7 +54,7 @@ class Distribution:
         self.mean: float = sum(map(mul, weights, known))
         # Never so little that a late job would be believed to end at once.
         self.tail: float = max(_tail(known, alive, worth), 0.1 * self.mean, cell)
-        self.mean += beyond * (last + self.tail)
+        self.mean = max(self.mean + beyond * (last + self.tail), cell)
         self.ages = _grid(cell, _BEYOND * last + _TAILS * beyond * self.tail)
         strange = 1.0 / (len(known) + 1.0)
         self.share = [0.0]
@@ -124,7 +124,7 @@ class Plan:
         cell = bisect_right(self._ages, age) - 1
         if cell < self._last:
             wait = self._polls[cell] - age
-            return wait if wait > self._shortest else self._shortest
+            return max(wait, self._shortest)
         # The older it is beyond all experience, the longer it may still take.
         wait = self._tail_wait * math.sqrt(age / self._ages[-1])
         return max(min(wait, self._limits.latest(age) - age), self._shortest)
