@@ -137,10 +137,7 @@ async def test_an_owner_that_is_cancelled_from_outside_says_so_to_the_consumer()
 
 async def test_a_raised_error_leaves_no_cycle_behind() -> None:
     async def run(sink: Sink[int]) -> None:
-        sink.start_soon(fail)
-
-    async def fail() -> None:
-        raise ValueError
+        sink.fail(ValueError())
 
     stream = Stream(run, name="failing")
     watched = weakref.ref(stream)
