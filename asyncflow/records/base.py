@@ -248,8 +248,8 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service"):
         prompt = request.get("prompt") if isinstance(request, dict) else None
         return prompt if isinstance(prompt, str) else None
 
-    def _count(self, state: str) -> int:
-        return sum(media.state == state for media in self.media)
+    def _count(self, state: State) -> int:
+        return [media.state for media in self.media].count(state)
 
     def __hash__(self) -> int:
         return hash((self.job_id, self.status))
@@ -260,12 +260,12 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service"):
 
 
 def _count_outcome(status: str, media: tuple[Media, ...]) -> Outcome:
-    word = status.strip().lower()
+    word = status if status == "completed" else status.strip().lower()
     if word == "failed":
         return Outcome.FAILED
     if word != "completed":
         return Outcome.PENDING
-    ok = sum(item.state == "ok" for item in media)
+    ok = [item.state for item in media].count("ok")
     if not ok:
         return Outcome.NO_OUTPUT
     return Outcome.SUCCEEDED if ok == len(media) else Outcome.PARTIAL

@@ -6,6 +6,7 @@ Pure: no clock, no I/O, no asyncio. `decode` reads the wire's shapes (`google_fl
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -122,9 +123,9 @@ def _is_record(record: wire.Record) -> bool:
 def _media(answer: wire.Answer, kind: str) -> tuple[Media, ...]:
     media: list[Media] = []
     if answer.media:
-        media += [_current(entry, kind) for entry in answer.media]
+        media = [_current(entry, kind) for entry in answer.media]
     elif answer.operations:
-        media += [_legacy(entry, kind) for entry in answer.operations]
+        media = [_legacy(entry, kind) for entry in answer.operations]
     if answer.encoded_video:
         media.append(Media("video", "ok", encoded=answer.encoded_video))
     if answer.encoded_gif:
@@ -179,6 +180,7 @@ def _legacy(entry: wire.OperationEntry | None, kind: str) -> Media:
     )
 
 
+@lru_cache(maxsize=256)  # The same few words come with every file.
 def _is_failed(status: str | None) -> bool:
     return status is not None and status.strip().upper().endswith("FAILED")
 
@@ -191,6 +193,7 @@ def _reasons(error: wire.Error | str | None, words: list[str | None] | None) -> 
     return (message,) if message else tuple(word for word in words or () if word)
 
 
+@lru_cache(maxsize=256)
 def _length(text: str | None) -> float | None:
     """Return the seconds in "8s"; upscaled videos say "0s", which is no length."""
     return None if text is None else number(text.removesuffix("s")) or None
