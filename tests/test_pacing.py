@@ -6,11 +6,16 @@ import itertools
 import json
 import random
 from dataclasses import asdict
+from functools import partial
 from math import inf, nan
+from typing import TYPE_CHECKING
 
 import pytest
 
 from asyncflow.pacing import Pacer, Priority, prepaid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 INTERACTIVE, NUDGED, EXPECTED, REST = Priority
 START = 1000.0
@@ -387,6 +392,31 @@ def test_an_answer_does_not_end_a_pause() -> None:
     assert pacer.peek(START + 1, REST) > 59
 
 
+def test_an_answer_that_closes_the_circuit_does_not_end_a_pause() -> None:
+    pacer = Pacer()
+    now = START
+    for _ in range(10):
+        now = take_when_due(pacer, now)
+    pacer.throttled(now, 60)
+    for _ in range(8):
+        pacer.failed(now)
+    assert pacer.stats().circuit == "open"
+    pacer.answered(now, 0.1)
+    assert pacer.stats().circuit == "closed"
+    assert pacer.peek(now, REST) > 60
+
+
+def test_a_probe_finds_a_place_though_those_under_the_learned_limit_are_held() -> None:
+    pacer = Pacer(concurrency=16)
+    now = narrow_to_the_floor(pacer)
+    for _ in range(3):
+        now = take_when_due(pacer, now)
+    now = fail(pacer, now)
+    for _ in range(3):
+        now = take_when_due(pacer, now)
+    assert pacer.stats().in_flight == 6 > pacer.stats().limit
+
+
 def test_phases_spread_the_probes_of_several_clients() -> None:
     delays = set()
     for phase in (0.0, 0.3, 0.6):
@@ -430,13 +460,14 @@ def test_who_was_told_to_wait_for_a_change_is_called(ending: str) -> None:
         assert take_when_due(pacer, START + 10 * number) == START + 10 * number
         assert pacer.take(START + 10 * number + 1, REST) == inf
         now = START + 10 * number + 2
-        {
-            "answered": lambda at: pacer.answered(at, 0.1),
-            "throttled": lambda at: pacer.throttled(at, 1),
-            "failed": pacer.failed,
-            "released": lambda _: pacer.released(),
-            "leave": lambda _: pacer.leave(REST),
-        }[ending](now)
+        endings: dict[str, Callable[[], None]] = {
+            "answered": partial(pacer.answered, now, 0.1),
+            "throttled": partial(pacer.throttled, now, 1),
+            "failed": partial(pacer.failed, now),
+            "released": pacer.released,
+            "leave": partial(pacer.leave, REST),
+        }
+        endings[ending]()
         assert called == [["first", "second"], ["first", "second", "second"]][number]
         pacer.released()
         unsubscribe()
@@ -519,16 +550,51 @@ def test_latencies_that_make_no_sense_do_no_harm() -> None:
     assert pacer.stats().limit == 98
 
 
-def test_narrowing_has_a_floor() -> None:
-    pacer = Pacer(concurrency=16)
+def narrow_to_the_floor(pacer: Pacer) -> float:
     now = warm(pacer)
     latency = 0.1
-    limits = set()
-    for _ in range(30):
+    while pacer.stats().limit > 4:
         latency = min(latency * 1.6, 1e9)
         now = answer_batches(pacer, now, 2, latency)
-        limits.add(pacer.stats().limit)
-    assert min(limits) == 4
+    return now
+
+
+def test_narrowing_has_a_floor() -> None:
+    pacer = Pacer(concurrency=16)
+    now = narrow_to_the_floor(pacer)
+    for latency in (1e12, 1e15):
+        now = answer_batches(pacer, now, 2, latency)
+        assert pacer.stats().limit >= 4
+
+
+def test_slow_answers_to_few_requests_do_not_narrow() -> None:
+    pacer = Pacer()
+    now = serve(pacer, START, START + 10, latency=0.05)
+    serve(pacer, now, now + 1, latency=0.5)
+    assert pacer.stats().limit == 98
+
+
+def test_a_narrowed_limit_widens_only_when_it_is_full() -> None:
+    pacer = Pacer()
+    now = answer_batches(pacer, warm(pacer), 3, 0.05)
+    now = answer_batches(pacer, now, 3, 0.4)
+    limit = pacer.stats().limit
+    assert 40 < limit < 70
+    now = serve(pacer, now, now + 1, latency=0.05)
+    assert pacer.stats().limit == limit
+    answer_batches(pacer, now, 3, 0.05)
+    assert pacer.stats().limit > limit + 10
+
+
+def test_a_second_climb_is_judged_anew() -> None:
+    pacer = Pacer()
+    now = answer_batches(pacer, warm(pacer), 3, 0.05)
+    while pacer.stats().limit > 50:
+        now = answer_batches(pacer, now, 1, 0.3)
+    now = answer_batches(pacer, now, 1, 0.3)
+    accepted = pacer.stats().limit
+    answer_batches(pacer, now, 1, 1.0)
+    assert pacer.stats().limit < accepted
 
 
 # Turns
@@ -548,25 +614,44 @@ def test_one_interactive_request_goes_before_fifty_thousand_others() -> None:
     assert pacer.take(now, NUDGED) == 0.0
 
 
-def test_every_class_gets_one_start_in_nine_however_many_wait_above_it() -> None:
+@pytest.mark.parametrize("pauses", [0, 5])
+def test_every_class_gets_one_start_in_nine_however_many_wait_above_it(pauses: int) -> None:
     pacer = Pacer()
+    now = START
+    for _ in range(pauses):
+        now = take_when_due(pacer, now)
+        pacer.throttled(now, 0.1)
     for priority in Priority:
         pacer.enter(priority)
-    now, order = START, []
+    order: list[Priority] = []
+    step = 0.05 / pacer.stats().rate
     for _ in range(400):
         while True:
             ready = [priority for priority in Priority if pacer.take(now, priority) == 0.0]
             if ready:
                 break
-            now += 0.001
+            now += step
         assert len(ready) == 1
         order += ready
-        pacer.answered(now, 0.0)
-        now += pacer.peek(now, REST)
+        pacer.released()
     for priority in Priority:
         at = [number for number, which in enumerate(order) if which is priority]
         assert max(b - a for a, b in itertools.pairwise(at)) <= 9
     assert order.count(INTERACTIVE) > 200
+
+
+def test_who_did_not_wait_was_not_passed_over() -> None:
+    pacer = Pacer()
+    now = START
+    pacer.enter(INTERACTIVE)
+    pacer.enter(NUDGED)
+    for _ in range(12):
+        now = take_when_due(pacer, now, INTERACTIVE)
+        now = take_when_due(pacer, now, NUDGED)
+    pacer.enter(REST)
+    now += 0.05
+    assert pacer.take(now, REST) > 0
+    assert pacer.take(now, INTERACTIVE) == 0.0
 
 
 def test_the_interactive_leave_room_to_those_who_are_owed_it() -> None:
@@ -609,7 +694,10 @@ def test_who_is_let_go_first_and_does_not_come_holds_up_nobody_for_long() -> Non
     pacer.leave(INTERACTIVE)
     assert pacer.take(START + 1, REST) > 0
     pacer.leave(INTERACTIVE)
-    assert pacer.take(START + 1, REST) == 0.0
+    pacer.enter(INTERACTIVE)
+    assert pacer.take(START + 2, REST) > 0
+    pacer.leave(INTERACTIVE)
+    assert pacer.take(START + 2, REST) == 0.0
 
 
 def test_what_a_class_is_owed_is_not_lost_by_leaving() -> None:

@@ -13,7 +13,8 @@ when the next one may go, and all of them must agree:
 - *Turns*: the higher priority goes first, but every class that waits gets at least one start in nine.
 """
 
-from asyncflow.pacing.pacer import Pacer, PacerStats, prepaid
+from asyncflow.pacing.pacer import Pacer, PacerStats
+from asyncflow.pacing.prepaid import Prepayment, prepaid
 from asyncflow.pacing.turns import Priority
 
-__all__ = ["Pacer", "PacerStats", "Priority", "prepaid"]
+__all__ = ["Pacer", "PacerStats", "Prepayment", "Priority", "prepaid"]

@@ -1,7 +1,6 @@
 """The budget itself: five rules that must agree."""
 
 from collections.abc import Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from math import inf
 
@@ -10,7 +9,6 @@ from asyncflow.pacing.room import Room
 from asyncflow.pacing.spacing import Spacing
 from asyncflow.pacing.turns import Priority, Turns
 
-_TICK = 1e-6  # Shorter delays would not move a clock that has counted seconds for long.
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.25
 _DAY, _HOUR = 86_400.0, 3_600.0
 _LONGEST_DEFAULT_PAUSE = 30.0
@@ -63,6 +61,7 @@ class Pacer:
         self._in_flight = 0
         self._stale = 0  # How many of those in flight went out before the rate was halved; answers come about in order.
         self._refused = False  # Someone sleeps who should hear of a change.
+        self._limit = 0
         self._rooms = (0, 0, 0, 0)
         self._measure_rooms()
         self._callbacks: dict[object, Callable[[], None]] = {}
@@ -85,12 +84,12 @@ class Pacer:
         if at < self._gate_at:  # noqa: PLR1730 - max() would cost a tenth of the whole answer
             at = self._gate_at
         if now < at:
-            return max(at - now, _TICK)
+            return at - now
         # Places kept for the interactive are not theirs while others are owed: those could never come in otherwise.
         if self._in_flight >= self._rooms[Priority.REST if self._turns.is_owing else priority]:
             self._refused = True
             return inf
-        if self._turns.mask and self._turns.stands_back(now, priority, self._in_flight, self._rooms):
+        if self._turns.mask and self._turns.stands_back(now, priority):
             return min(max(spacing.gap, _SHORTEST_LOOK), _LONGEST_LOOK)
         return 0.0
 
@@ -201,11 +200,11 @@ class Pacer:
 
     def _measure_rooms(self) -> None:
         limit = int(self._room.limit)
+        self._limit = rest = min(limit, self._hard - self._reserve)
         if self._circuit.is_open:
             # A probe may use any place: those under the learned limit may all be held by requests that hang.
             self._rooms = (self._hard,) * 4
         else:
-            rest = min(limit, self._hard - self._reserve)
             self._rooms = (min(self._hard, limit + self._reserve), rest, rest, rest)
 
     def subscribe(self, callback: Callable[[], None]) -> Callable[[], None]:
@@ -233,7 +232,7 @@ class Pacer:
             rate=self._spacing.rate,
             ceiling=self._spacing.ceiling,
             in_flight=self._in_flight,
-            limit=self._rooms[Priority.REST],
+            limit=self._limit,
             waiting=sum(self._turns.waiting),
             paused_until=None if self._paused_until == -inf else self._paused_until,
             pauses=self._pauses,
@@ -243,7 +242,3 @@ class Pacer:
             slip=self._slip,
             starts={priority.name.lower(): self._starts[priority] for priority in Priority},
         )
-
-
-prepaid: ContextVar[Pacer | None] = ContextVar("prepaid", default=None)
-"""Set around a fetch by a watcher that has paid for it: the client ends that request, and does not pay again."""

@@ -47,8 +47,7 @@ class Spacing:
                 self.busy += now - self._started_at
         self.next_at = (self.next_at if late < CATCH_UP else now - CATCH_UP) + self.gap
         if self.hard_gap:
-            missed_at = now - CATCH_UP
-            self.hard_at = (max(missed_at, self.hard_at)) + self.hard_gap
+            self.hard_at = max(self.hard_at, now - CATCH_UP) + self.hard_gap
         self._started_at = now
         self._recent.append(now)
 

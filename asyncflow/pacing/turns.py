@@ -57,13 +57,13 @@ class Turns:
             return
         self._note_owing()
 
-    def stands_back(self, now: float, priority: Priority, in_flight: int, rooms: tuple[int, ...]) -> bool:
-        """Return whether the slot that is free belongs to another class that waits and has *rooms* for one more *in_flight*."""
+    def stands_back(self, now: float, priority: Priority) -> bool:
+        """Return whether the slot that is free belongs to another class that waits."""
         if not self.mask & ~_BITS[priority]:
             return False
-        able = [other for other in Priority if (self.waiting[other] or other == priority) and in_flight < rooms[other]]
-        neediest = max(able, key=lambda other: self._passed[other])
-        if priority == (neediest if self._passed[neediest] >= _SHARE else able[0]):
+        asking = [other for other in Priority if self.waiting[other] or other == priority]
+        neediest = max(asking, key=lambda other: self._passed[other])
+        if priority == (neediest if self._passed[neediest] >= _SHARE else asking[0]):
             return False
         # Who was let go first and does not come must not hold up the others for ever.
         if self._stood_back_at is None:
