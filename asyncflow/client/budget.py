@@ -29,10 +29,8 @@ class Budget:
 
     def take_over(self) -> bool:
         """Return whether a watch has paid for the request that is about to be made; from then on it is ours to end."""
-        if prepaid.get() is not self.pacer:
-            return False
-        prepaid.set(None)
-        return True
+        payment = prepaid.get()
+        return payment is not None and payment.take(self.pacer)
 
     async def pay(self, now: Callable[[], float], deadline: float, job_id: str | None = None) -> None:
         """Wait for the turn of one request; `RateLimitedError` at once for a turn that cannot come before *deadline*.

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from math import inf, isnan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from yarl import URL
 
@@ -37,7 +37,7 @@ class Options:
         if isinstance(self.token, str):
             return self.token
         # A function of the user's, which no type checker may have seen.
-        asked: object = self.token()
+        asked = cast("object", self.token())
         if not isawaitable(asked):
             raise UsageError("the function that is given for the token must be async")
         token = await asked

@@ -188,7 +188,7 @@ class Core:
             self._failed(entry, answer)
         elif not isinstance(answer, Job):
             raise TypeError(f"the watcher's fetch returned {type(answer).__name__}, not a Job")
-        elif answer.job_id != entry.job_id:
+        elif answer.job_id != entry.job_id or (answer.is_terminal and _is_another(answer)):
             self._failed(entry, DecodeError("the answer is about another job", transient=True, job_id=entry.job_id))
         elif answer.is_terminal:
             self._ended(entry, answer)
@@ -222,8 +222,8 @@ class Core:
         return self._keys.setdefault(key, key)
 
     def _failed(self, entry: Entry, error: AsyncflowError) -> None:
-        if isinstance(error, AuthenticationError) or error.kind == "payment_required":
-            # It concerns every job alike: asking on would only repeat the refusal.
+        if _concerns_all(error):
+            # Asking on would only repeat the refusal.
             self._sink.fail(error)
             return
         self._counts["failed_polls"] += 1
@@ -314,6 +314,22 @@ class Core:
             ended=dict(self._outcomes),
             abandoned=counts["abandoned"],
         )
+
+
+def _concerns_all(error: AsyncflowError) -> bool:
+    """Return whether *error* is no matter of one job: a refused token or payment, or a call that cannot work for any."""
+    if isinstance(error, UsageError):
+        return error.job_id is None
+    return isinstance(error, AuthenticationError) or error.kind == "payment_required"
+
+
+def _is_another(job: Job) -> bool:
+    """Return whether the service answered about a job that is not only spelt otherwise.
+
+    Its pages show ids with a masked address where real ones hold the whole of it; what stands before the first hyphen is the
+    job's own.
+    """
+    return job.answered_id is not None and job.answered_id.partition("-")[0] != job.job_id.partition("-")[0]
 
 
 def checked_id(job_id: object) -> str:

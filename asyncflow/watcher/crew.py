@@ -6,8 +6,8 @@ import asyncio
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asyncflow.errors import AsyncflowError, RateLimitedError
-from asyncflow.pacing import Pacer, Priority, prepaid
+from asyncflow.errors import AsyncflowError, RateLimitedError, UsageError
+from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
 from asyncflow.polling import Schedule, Watched
 
 if TYPE_CHECKING:
@@ -131,22 +131,22 @@ class Crew(Generic[W]):
         The pacer is told how it went, unless *fetch* draws on the same pacer: then it takes the payment over and tells it itself.
         """
         pacer, start = self._pacer, self._loop.time()
-        prepaid.set(pacer)
+        payment = Prepayment(pacer) if pacer is not None else None
+        prepaid.set(payment)
         answer: object = None
         try:
             answer = await fetch(job_id)
         except AsyncflowError as error:
             answer = error
         finally:
-            if pacer is not None and prepaid.get() is pacer:
-                prepaid.set(None)
+            if pacer is not None and payment is not None and payment.take(pacer):
                 _settle(pacer, answer, start, self._loop.time())
         return answer
 
 
 def _settle(pacer: Pacer, answer: object, start: float, now: float) -> None:
-    """End a request that *pacer* was paid for; *answer* is None if it was cancelled."""
-    if answer is None:
+    """End a request that *pacer* was paid for; *answer* is None if it was cancelled, a `UsageError` if it was never made."""
+    if answer is None or isinstance(answer, UsageError):
         pacer.released()
     elif not isinstance(answer, AsyncflowError) or not answer.transient:
         pacer.answered(now, now - start)

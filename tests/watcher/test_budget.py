@@ -99,8 +99,9 @@ async def test_a_fetch_with_the_same_budget_takes_the_payment_over() -> None:
     pacer = Pacer()
 
     async def read(job_id: str) -> Job:
-        assert prepaid.get() is pacer
-        prepaid.set(None)
+        payment = prepaid.get()
+        assert payment is not None
+        assert payment.take(pacer)
         pacer.answered(now(), 0.1)
         return job(job_id, "completed")
 

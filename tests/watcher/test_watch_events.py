@@ -167,7 +167,7 @@ async def test_a_passing_fault_never_ends_a_job(error: AsyncflowError) -> None:
         AccountError("connect it again"),
         RedirectError("elsewhere"),
         PaymentError("no credits", kind="insufficient_credits"),
-        UsageError("no such service"),
+        UsageError("no such service", job_id="b"),
     ],
 )
 async def test_a_lasting_fault_ends_its_own_job_only(error: AsyncflowError) -> None:

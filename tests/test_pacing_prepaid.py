@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from asyncflow.pacing import Pacer, Prepayment, prepaid
+
+
+def test_nothing_is_prepaid_by_itself() -> None:
+    assert prepaid.get() is None
+
+
+def test_a_prepayment_is_taken_over_once_and_by_its_own_budget() -> None:
+    pacer, other = Pacer(), Pacer()
+    payment = Prepayment(pacer)
+    assert not payment.take(other)
+    assert payment.take(pacer)
+    assert not payment.take(pacer)
