@@ -57,21 +57,22 @@ class Stream(Generic[T]):
     ) -> None:
         if getattr(run, "__self__", None) is self:
             raise TypeError("the runner of a stream must not refer to the stream: it could never be dropped")
-        self._runner: Callable[[Sink[T]], Awaitable[object]] | None = run
-        self._buffer: Buffer[T] = Buffer(buffer, merge or _newer)
-        self._run: Run[T] = Run(name, self._buffer, usage_error)
+        # Long names: a subclass has its own.
+        self._stream_runner: Callable[[Sink[T]], Awaitable[object]] | None = run
+        self._stream_buffer: Buffer[T] = Buffer(buffer, merge or _newer)
+        self._stream_run: Run[T] = Run(name, self._stream_buffer, usage_error)
 
     @property
     def is_ended(self) -> bool:
         """Whether the run is over; items gathered before may still be there to read."""
-        return self._buffer.is_ended
+        return self._stream_buffer.is_ended
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
         self._ensure_started()
-        return await self._buffer.take()
+        return await self._stream_buffer.take()
 
     async def __aenter__(self) -> Self:
         self._ensure_started()
@@ -89,14 +90,14 @@ class Stream(Generic[T]):
         that task is part of what it would wait for. Cancelled by anyio it waits all the same; cancelled natively it stops
         waiting, and the run still ends. Raises no error of the run: one that nobody reads is logged, by its type.
         """
-        await self._run.aclose()
+        await self._stream_run.aclose()
 
     def _ensure_started(self) -> None:
         loop = asyncio.get_running_loop()
-        if not self._run.is_over(loop) and self._runner is not None:
-            runner, self._runner = self._runner, None
-            self._run.start(runner, loop)
-            weakref.finalize(self, self._run.drop).atexit = False
+        if not self._stream_run.is_over(loop) and self._stream_runner is not None:
+            runner, self._stream_runner = self._stream_runner, None
+            self._stream_run.start(runner, loop)
+            weakref.finalize(self, self._stream_run.drop).atexit = False
 
 
 def _newer(_older: T, newer: T) -> T:
