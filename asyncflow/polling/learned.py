@@ -198,7 +198,7 @@ class PollPolicy:
 
     def learn(self, key: Key, duration: float) -> None:
         """Note that a job ended *duration* seconds after its creation, well or badly; what cannot be a duration is ignored."""
-        if not 0.0 <= duration < math.inf:
+        if not _is_duration(duration):
             return
         service, kind, model = key
         self._kind(key).ended(duration)
@@ -224,11 +224,15 @@ class PollPolicy:
         """Take up what `save` returned; what is not understood is passed over, as all of it can be learned again."""
         if state.get("format") != _FORMAT:
             return
-        for service, kind, model, durations in state["kinds"]:
-            known = self._kind((service, kind, model))
-            known.durations = [float(duration) for duration in durations[-_WINDOW:]]
-            known.plan = known.distribution = None
-            known.arrived = len(known.durations)
+        for item in state.get("kinds", ()):
+            match item:
+                case [str(service), str(kind), str(model), [*durations]]:
+                    known = self._kind((service, kind, model))
+                    known.durations = [float(duration) for duration in durations if _is_duration(duration)][-_WINDOW:]
+                    known.plan = known.distribution = None
+                    known.arrived = len(known.durations)
+                case _:
+                    continue
 
     def _kind(self, key: Key) -> _Kind:
         kind = self._kinds.get(key)
@@ -265,3 +269,7 @@ class PollPolicy:
             kind.plan = Plan(jobs, kind.price * self._scale, limits)
         kind.unplanned = 0
         return kind.plan
+
+
+def _is_duration(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < math.inf

@@ -1,0 +1,81 @@
+"""The policies that learn nothing, and the pause after a failed poll."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncflow.polling import PollPolicy, Ranking, backoff, every, failure_delay
+
+KEY = ("google-flow", "video", "")
+
+
+def test_every_waits_for_the_same_time_each_time() -> None:
+    policy = every(10)
+    assert [policy.next_poll(KEY, age, 3) for age in (0.0, 5.0, 1000.0)] == [10, 10, 10]
+
+
+def test_a_fixed_policy_expects_nothing_and_ranks_nothing() -> None:
+    policy = every(10)
+    policy.learn(KEY, 100.0)
+    assert policy.expected_duration(KEY, 5.0) is None
+    assert not isinstance(policy, Ranking)
+    assert isinstance(PollPolicy(), Ranking)
+
+
+@pytest.mark.parametrize("policy", [every(5), PollPolicy(2.5), backoff(5)])
+def test_first_polls_fill_one_interval_evenly_however_many_there_are(policy: PollPolicy) -> None:
+    assert policy.first_poll(0) == 0.0
+    for count in (8, 64, 200, 1024):
+        points = sorted([*(policy.first_poll(number) for number in range(count)), 5.0])
+        gaps = [after - before for before, after in pairwise(points)]
+        assert max(gaps) <= 2 * 5.0 / count * 1.6
+        assert points[-2] < 5.0
+
+
+def test_backoff_grows_to_its_limit() -> None:
+    policy = backoff(2, factor=2, limit=15, jitter=0)
+    assert [policy.next_poll(KEY, 0.0, polls) for polls in (0, 1, 2, 3, 4, 5, 10_000)] == [2, 2, 4, 8, 15, 15, 15]
+
+
+def test_backoff_by_nothing_stays() -> None:
+    policy = backoff(2, factor=1, limit=15, jitter=0)
+    assert [policy.next_poll(KEY, 0.0, polls) for polls in (1, 5)] == [2, 2]
+
+
+def test_jitter_takes_off_an_even_share() -> None:
+    policy = backoff(10, limit=10, jitter=0.2)
+    waits = [policy.next_poll(KEY, 0.0, 1) for _ in range(1000)]
+    assert 8.0 < min(waits) < max(waits) <= 10.0
+    assert sum(waits) / len(waits) == pytest.approx(9.0, abs=0.01)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
+def test_every_refuses_what_is_no_interval(seconds: float) -> None:
+    with pytest.raises(ValueError, match="interval"):
+        every(seconds)
+
+
+@pytest.mark.parametrize(
+    "options", [{"first": 0}, {"first": 40}, {"limit": math.inf}, {"factor": 0.5}, {"jitter": -0.1}, {"jitter": 1.1}]
+)
+def test_backoff_refuses_what_is_none(options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="backoff"):
+        backoff(**options)
+
+
+@given(failures=st.integers(1, 10_000), seed=st.integers(0, 100))
+def test_pauses_after_failures_double_up_to_a_minute(failures: int, seed: int) -> None:
+    full = min(60.0, 2.0 ** min(failures - 1, 10))
+    assert full / 2 <= failure_delay(failures, None, Random(seed)) <= full
+
+
+@given(failures=st.integers(0, 20), retry_after=st.floats(0, 3600), seed=st.integers(0, 100))
+def test_no_pause_is_shorter_than_the_service_asked_for(failures: int, retry_after: float, seed: int) -> None:
+    delay = failure_delay(failures, retry_after, Random(seed))
+    assert retry_after <= delay <= max(60.0, retry_after + 6.0)
