@@ -51,9 +51,9 @@ def test_a_fresh_budget_lets_the_first_request_go_and_spaces_the_second() -> Non
     pacer = Pacer()
     assert pacer.peek(START, REST) == 0.0
     assert pacer.take(START, REST) == 0.0
-    assert pacer.take(START, REST) == pytest.approx(0.04)
-    assert pacer.take(START + 0.04, REST) == 0.0
-    assert pacer.take(START + 0.04, REST) == pytest.approx(0.05)
+    assert pacer.take(START, REST) == pytest.approx(0.03)
+    assert pacer.take(START + 0.03, REST) == 0.0
+    assert pacer.take(START + 0.03, REST) == pytest.approx(0.05)
 
 
 def test_peek_pays_for_nothing() -> None:
@@ -108,8 +108,8 @@ def test_a_caller_who_looks_on_goes_one_slot_early_but_not_two() -> None:
     pacer.take(START, REST)
     assert pacer.peek(START, REST) > 0
     assert pacer.take(START, INTERACTIVE) == 0.0
-    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.04)
-    assert pacer.take(START, REST) == pytest.approx(0.09)
+    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.03)
+    assert pacer.take(START, REST) == pytest.approx(0.08)
 
 
 def test_the_slot_on_credit_stays_under_the_hard_rate() -> None:
@@ -142,6 +142,16 @@ def test_the_rate_does_not_grow_without_demand() -> None:
         pacer.peek(START + second, REST)
         pacer.answered(START + second, 0.0)
     assert pacer.stats().rate == 20
+
+
+def test_who_looks_without_need_does_not_drive_the_rate_far_beyond_the_demand() -> None:
+    pacer = Pacer()
+    for number in range(4000):
+        now = START + number / 40
+        assert pacer.take(now, REST) == 0.0 or number < 80
+        pacer.peek(now, REST)
+        pacer.answered(now, 0.0)
+    assert pacer.stats().rate < 100
 
 
 def test_the_rate_does_not_grow_on_failures() -> None:

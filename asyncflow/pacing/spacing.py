@@ -3,11 +3,12 @@
 from collections import deque
 from math import inf, log
 
-# Timers of an event loop are a millisecond coarse and its steps longer: slots missed by less than this are made up for.
-CATCH_UP = 0.01
+# Timers of an event loop are a millisecond coarse and its steps longer: slots missed by less than this are made up for. Under a
+# hard ceiling it is less, since the ceiling pays for it.
+_CATCH_UP = 0.02
+_HARD_CATCH_UP = 0.01
 FIRST_RATE = 20.0
 _LOWEST_RATE, _HIGHEST_RATE = 0.1, 50_000.0
-_LOITER = 0.05  # A start that comes this late after its slot still came because of the slot, not for lack of demand.
 _DOUBLING = log(2)
 _QUICKEST_CAUTION, _SLOWEST_CAUTION = 20.0, 600.0
 _FASTEST_CREEP = 0.1
@@ -23,7 +24,7 @@ class Spacing:
 
     def __init__(self, hard: float | None) -> None:
         # One per cent longer than asked, so that the slots made up for fit under the ceiling too.
-        self.hard_gap = 0.0 if hard is None else (1 + CATCH_UP) / hard
+        self.hard_gap = 0.0 if hard is None else (1 + _HARD_CATCH_UP) / hard
         self._highest = min(_HIGHEST_RATE, 1 / self.hard_gap) if self.hard_gap else _HIGHEST_RATE
         self.rate = self.gap = 0.0
         self._set(FIRST_RATE)
@@ -43,11 +44,12 @@ class Spacing:
         late = now - self.next_at
         if self.is_bottleneck:
             self.is_bottleneck = False
-            if late <= _LOITER + 0.7 * self.gap:
+            # Slots that were used, or nearly so: later than this a start came for lack of demand, whoever asked in between.
+            if late <= _CATCH_UP + 0.7 * self.gap:
                 self.busy += now - self._started_at
-        self.next_at = (self.next_at if late < CATCH_UP else now - CATCH_UP) + self.gap
+        self.next_at = (self.next_at if late < _CATCH_UP else now - _CATCH_UP) + self.gap
         if self.hard_gap:
-            self.hard_at = max(self.hard_at, now - CATCH_UP) + self.hard_gap
+            self.hard_at = max(self.hard_at, now - _HARD_CATCH_UP) + self.hard_gap
         self._started_at = now
         self._recent.append(now)
 
