@@ -20,6 +20,7 @@ __all__ = ["Crew"]
 W = TypeVar("W", bound=Watched)
 
 _TICK = 0.001
+_MOMENT = 1e-4
 
 
 class Crew(Generic[W]):
@@ -48,6 +49,7 @@ class Crew(Generic[W]):
         self._idle: list[asyncio.Future[None]] = []
         self._workers = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._announced: Priority | None = None
 
     def start(self, sink: Sink[Any]) -> Callable[[], None]:
         """Begin, with workers in the task group of *sink*; return what ends it."""
@@ -57,6 +59,7 @@ class Crew(Generic[W]):
         def stop() -> None:
             self._sink = None
             self._set_timer(inf)
+            self._announce(None)
             if unsubscribe is not None:
                 unsubscribe()
 
@@ -68,10 +71,15 @@ class Crew(Generic[W]):
         due = self._schedule.next_wakeup()
         if due is None or self._sink is None:
             return
-        at = max(due, not_before)
-        if at <= self._loop.time():
+        now, at = self._loop.time(), max(due, not_before)
+        if at <= now and self._pacer is not None:
+            at = now + self._pacer.peek(now, self._announced or Priority.NUDGED)
+        if at <= now:
             self.wake()
-        elif self._timer is None or at < self._timer.when():
+            return
+        # The loop rings timers of this instant's neighbourhood at once, and its clock need not have moved since.
+        at = max(at, now + _MOMENT)
+        if self._timer is None or at < self._timer.when():
             self._set_timer(at)
 
     def wake(self) -> None:
@@ -115,15 +123,30 @@ class Crew(Generic[W]):
             delay = pacer.take(now, Priority(entry.priority)) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
-                self.look(now + pacer.peek(now, Priority.NUDGED) if pacer is not None else now)
+                self._announce(None)
+                if pacer is not None:
+                    pacer.slipped(now - entry.due)
+                self.look()
                 return entry
             if not self._give_up(entry, now):
+                self._announce(Priority(entry.priority))
                 self._schedule.reschedule(entry, entry.due, entry.priority)
                 self.look(now + delay)
                 return None
+        self._announce(None)
         # The schedule may ring a little early: looking again at once, and again, would keep the loop from ever moving on.
         self.look(now + _TICK)
         return None
+
+    def _announce(self, priority: Priority | None) -> None:
+        """Have the pacer know that a poll of this *priority* waits: who is not announced has no share against who is."""
+        pacer, announced = self._pacer, self._announced
+        if pacer is not None and priority != announced:
+            self._announced = priority
+            if announced is not None:
+                pacer.leave(announced)
+            if priority is not None:
+                pacer.enter(priority)
 
     async def ask(self, fetch: Callable[[str], Awaitable[object]], job_id: str) -> object:
         """Return what *fetch* says of a job, or the error it raises; the request has been paid for.

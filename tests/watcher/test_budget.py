@@ -11,7 +11,7 @@ from scripted import Service, collect, down, elapse, job, words
 
 from asyncflow.errors import RateLimitedError
 from asyncflow.events import Changed
-from asyncflow.pacing import Pacer, prepaid
+from asyncflow.pacing import Pacer, Priority, prepaid
 from asyncflow.polling import EXPECTED, REST, every
 from asyncflow.records import FlowJob
 from asyncflow.testing import call_later, now
@@ -231,3 +231,25 @@ async def test_ended_jobs_leave_memory() -> None:
     async with watcher:
         assert len([await anext(watcher) for _ in IDS]) == 200
         assert len(watcher) == 0
+
+
+@pytest.mark.virtual_time
+async def test_callers_who_never_stop_leave_the_watch_its_share() -> None:
+    pacer = Pacer(rate=10)
+    service = Service([(0, "started"), (60, "completed")])
+
+    async def call_on_and_on() -> None:
+        pacer.enter(Priority.INTERACTIVE)
+        while True:
+            delay = pacer.take(now(), Priority.INTERACTIVE)
+            if not delay:
+                pacer.answered(now(), 0.0)
+            await elapse(max(delay, 1e-3))
+
+    caller = asyncio.create_task(call_on_and_on())
+    await collect(JobWatcher(service.read, IDS[:20], policy=every(5), pacer=pacer))
+    caller.cancel()
+    starts = pacer.stats().starts
+    assert starts["interactive"] > 5 * starts["rest"] > 100
+    assert pacer.stats().waiting == 1
+    assert now() < 120
