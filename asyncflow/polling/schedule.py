@@ -21,6 +21,8 @@ REST: Final = 3
 _SLOTS_PER_SECOND: Final = 32.0
 _WEIGHTS: Final = (64.0, 16.0, 4.0, 1.0)
 _HEAD_START: Final = 1.0
+_FEW: Final = 8
+_SWEEP: Final = 64
 _OUT: Final = math.inf
 
 _due = attrgetter("due")
@@ -55,7 +57,7 @@ class _Lane(Generic[W]):
     in later than its slot was opened is *near*, a heap. So all of front and near is due before any slot.
     """
 
-    __slots__ = ("front", "near", "numbers", "opened", "slots", "stale", "weight")
+    __slots__ = ("front", "near", "numbers", "opened", "slots", "stale", "sweeping", "weight")
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
@@ -65,6 +67,7 @@ class _Lane(Generic[W]):
         self.front: list[W] = []
         self.near: list[tuple[float, int, W]] = []
         self.stale = 0
+        self.sweeping: list[float] = []
 
     def head(self, now: float) -> float:
         """Return when the first job is due, or infinity if that is after *now* (or soon after it)."""
@@ -96,40 +99,63 @@ class _Lane(Generic[W]):
             # The usual case: the jobs of the slot follow each other without another look at the heads.
             for _ in range(min(len(front), limit - len(taken))):
                 entry = front[-1]
-                if entry.due > until or entry.place is not front:
+                if entry.place is not front:
                     break
+                if entry.due > until:
+                    return
                 entry.place = _OUT
                 taken.append(front.pop())
 
     def wakeup(self) -> float:
-        """Return when the first job is due, or the begin of its slot, which is never later; infinity if no job is waiting."""
-        first = self.head(-math.inf)
+        """Return when the first job is due, or if its slot is crowded the begin of that; infinity if no job is waiting."""
+        first = self.head(-math.inf) if self.front or self.near else math.inf
         while first == math.inf and self.numbers:
-            slot = self.slots[self.numbers[0]]
+            slot = self.slots.get(self.numbers[0], [])
             while slot and slot[-1].place is not slot:
                 slot.pop()
                 self.stale -= 1
-            if slot:
+            if len(slot) > _FEW:
                 return self.numbers[0] / _SLOTS_PER_SECOND
-            del self.slots[heappop(self.numbers)]
+            if slot:
+                return min([entry.due for entry in slot if entry.place is slot])
+            self.slots.pop(heappop(self.numbers), None)
         return first
 
-    def purge(self) -> None:
-        """Drop all that is stale."""
-        self.stale = 0
-        self.front[:] = [entry for entry in self.front if entry.place is self.front]
-        self.near = [item for item in self.near if item[2].place is item[1]]
-        heapify(self.near)
-        for slot in self.slots.values():
-            slot[:] = [entry for entry in slot if entry.place is slot]
-        self.slots = {number: slot for number, slot in self.slots.items() if slot}
-        self.numbers = list(self.slots)
-        heapify(self.numbers)
+    def forget(self, tolerated: int) -> None:
+        """Note that a waiting job has become stale; with more of these than *tolerated*, clear some away at each call."""
+        self.stale += 1
+        if not self.sweeping:
+            if self.stale <= tolerated:
+                return
+            self._tidy(self.front)
+            near = [item for item in self.near if item[2].place is item[1]]
+            heapify(near)
+            self.stale -= len(self.near) - len(near)
+            self.near = near
+            self.sweeping = list(self.slots)
+        looked_at = 0
+        while self.sweeping and looked_at < _SWEEP:
+            number = self.sweeping.pop()
+            slot = self.slots.get(number)
+            if slot is not None:
+                looked_at += 1 + len(slot)
+                self._tidy(slot)
+                if not slot:
+                    # Its number stays in the heap for now, where it means nothing.
+                    del self.slots[number]
+        if not self.sweeping:
+            self.numbers = list(self.slots)
+            heapify(self.numbers)
+
+    def _tidy(self, slot: list[W]) -> None:
+        before = len(slot)
+        slot[:] = [entry for entry in slot if entry.place is slot]
+        self.stale -= before - len(slot)
 
     def _open(self, now: float) -> None:
         number = heappop(self.numbers)
         self.opened = number
-        self.front = slot = self.slots.pop(number)
+        self.front = slot = self.slots.pop(number, [])
         # Taken from the end: now those put in first come first among equals, which the sort preserves.
         slot.reverse()
         if number + 1.0 > now * _SLOTS_PER_SECOND:
@@ -174,14 +200,22 @@ class Schedule(Generic[W]):
     def take_due(self, now: float, limit: int) -> list[W]:
         """Return up to *limit* jobs that are due, most urgent first; they are out until rescheduled or discarded."""
         taken: list[W] = []
+        ticks = now * _SLOTS_PER_SECOND
         while len(taken) < limit:
-            heads = [(lane.head(now), lane) for lane in self._lanes if lane.front or lane.near or lane.numbers]
-            ranks = sorted([((now - due + _HEAD_START) * lane.weight, due, lane) for due, lane in heads if due <= now], key=_rank)
+            ranks = [
+                ((now - due + _HEAD_START) * lane.weight, due, lane)
+                for lane in self._lanes
+                if (lane.front or lane.near or (lane.numbers and lane.numbers[0] <= ticks)) and (due := lane.head(now)) <= now
+            ]
             if not ranks:
                 break
-            _, due, lane = ranks.pop()
+            if len(ranks) == 1:
+                ranks[0][2].drain(now, now, limit, taken)
+                break
+            ranks.sort(key=_rank)
+            _, due, lane = ranks[-1]
             # The lane goes on until the next one's head has become more urgent than its own.
-            until = now + _HEAD_START - ranks[-1][0] / lane.weight if ranks else now
+            until = now + _HEAD_START - ranks[-2][0] / lane.weight
             lane.drain(now, max(min(until, now), due), limit, taken)
         return taken
 
@@ -221,15 +255,15 @@ class Schedule(Generic[W]):
 
     def next_wakeup(self) -> float | None:
         """Return when a job is due, at most one slot (1/32 s) early and never late, or None if no job is waiting."""
-        first = min([lane.wakeup() for lane in self._lanes])
+        first = math.inf
+        for lane in self._lanes:
+            if lane.front or lane.near or lane.numbers:
+                first = min(first, lane.wakeup())
         return None if first == math.inf else first
 
     def _forget(self, entry: W) -> None:
         entry.place = None
-        lane = self._lanes[entry.priority]
-        lane.stale += 1
-        if lane.stale > len(self._jobs) + self.tolerated_stale:
-            lane.purge()
+        self._lanes[entry.priority].forget(len(self._jobs) + self.tolerated_stale)
 
     def _put(self, entry: W, at: float, priority: int) -> None:
         entry.due = at

@@ -105,6 +105,13 @@ def test_what_is_discarded_from_an_open_slot_is_passed_over() -> None:
     assert ids(schedule.take_due(1.03, 10)) == ["3"]
 
 
+def test_what_is_discarded_between_two_jobs_is_passed_over() -> None:
+    schedule = scheduled(1.0, 1.01, 1.02, 1.025)
+    schedule.take_due(1.0, 10)
+    schedule.discard("2")
+    assert ids(schedule.take_due(1.03, 10)) == ["1", "3"]
+
+
 def test_a_nudge_brings_a_waiting_job_forward() -> None:
     schedule = scheduled(10.0, 20.0)
     assert schedule.hasten("1", 2.0)
@@ -212,6 +219,39 @@ def test_iteration_sees_waiting_and_out_and_allows_changes() -> None:
     assert len(schedule) == 0
 
 
+def test_what_is_left_behind_in_far_slots_is_cleared_away_bit_by_bit() -> None:
+    schedule = scheduled(*(100.0 + number for number in range(3000)))
+    schedule.hasten("2999", 50.0)
+    for number in range(2300):
+        schedule.discard(str(number))
+    (lane,) = (lane for lane in schedule._lanes if lane.slots and lane.weight == 1.0)
+    assert sum(map(len, lane.slots.values())) < 1500
+    assert len(lane.numbers) < 1500
+    assert ids(schedule.take_due(1e6, 5)) == ["2999", "2300", "2301", "2302", "2303"]
+    for number in range(2400, 2999):
+        schedule.discard(str(number))
+    assert ids(schedule.take_due(1e6, 2000)) == [str(number) for number in range(2304, 2400)]
+    assert schedule.next_wakeup() is None
+
+
+def test_time_may_pass_while_it_is_cleared_away() -> None:
+    schedule = scheduled(*(100.0 + number for number in range(1100)))
+    for number in range(1075):
+        schedule.discard(str(number))
+    assert schedule.next_wakeup() == 1175.0
+    assert ids(schedule.take_due(1180.0, 10)) == ["1075", "1076", "1077", "1078", "1079", "1080"]
+    for number in range(1081, 1099):
+        schedule.discard(str(number))
+    assert ids(schedule.take_due(1e6, 10)) == ["1099"]
+
+
+def test_the_wakeup_for_a_crowded_slot_is_its_begin() -> None:
+    schedule = scheduled(*(7.01 + 0.001 * number for number in range(20)))
+    assert schedule.next_wakeup() == 7.0
+    assert schedule.take_due(7.0, 10) == []
+    assert schedule.next_wakeup() == 7.01
+
+
 def test_memory_is_given_back_when_jobs_end() -> None:
     schedule = scheduled(*(number % 7 + 0.001 * number for number in range(5000)))
     gc.collect()
@@ -292,6 +332,7 @@ class Times(RuleBasedStateMachine):
             due.remove(entry.job_id)
             self.out[entry.job_id] = math.inf
             assert (entry.due, entry.priority) == self.waiting.pop(entry.job_id)
+        assert all(lane.stale >= 0 for lane in self.schedule._lanes)
         for entry in taken:
             assert all(urgencies[entry.job_id] >= urgencies[other] - 64 * SLOT for other in due)
         return taken
