@@ -4,23 +4,27 @@ Pure: no clock, no I/O, no asyncio.
 """
 
 import math
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from asyncflow.polling.plan import Distribution, Limits, Plan, plan_for
 from asyncflow.polling.policy import GOLDEN, Key, spread
 from asyncflow.polling.schedule import EXPECTED, REST
 
+# How much is remembered: the last durations of a key, the latest polls that found a job running, and the keys themselves.
 _WINDOW: Final = 200
-_HINTS: Final = 8
 _ALIVE: Final = 100
 _KEYS: Final = 256
+# How soon it is believed: hints for a new key, the endings after which it is known, and those after which it is planned again.
+_HINTS: Final = 8
 _KNOWN: Final = 20
 _REPLAN: Final = 10
 _UNKNOWN_GROWTH: Final = 0.5
+# Jobs that take less than so many delays are seen a little sooner, but not sooner than this share of the delay.
 _SHORT_JOB: Final = 8.0
 _LEAST_DELAY: Final = 0.6
 _JITTER: Final = 1.0 / 3.0
 _LIKELY: Final = 0.2
+# When the service has changed: what counts as rare among the jobs before the latest, and how many rare ones are too many.
 _LATEST: Final = 40
 _MOST_OPEN: Final = 0.75
 _RARE: Final = 0.04
@@ -222,9 +226,10 @@ class PollPolicy:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up what `save` returned; what is not understood is passed over, as all of it can be learned again."""
-        if state.get("format") != _FORMAT:
+        kinds = state.get("kinds")
+        if state.get("format") != _FORMAT or not isinstance(kinds, list):
             return
-        for item in state.get("kinds", ()):
+        for item in cast("list[Any]", kinds):
             match item:
                 case [str(service), str(kind), str(model), [*durations]]:
                     known = self._kind((service, kind, model))

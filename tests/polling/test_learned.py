@@ -223,6 +223,7 @@ def test_what_was_learned_can_be_saved_and_loaded() -> None:
         {},
         {"format": 2, "kinds": [["a", "b", "c", [1.0]]]},
         {"format": 1},
+        {"format": 1, "kinds": 7},
         {
             "format": 1,
             "kinds": [["a", "b", [1.0]], "x", ["a", "b", 3, [1.0]], ["a", "b", "c", 4.0], ["a", "b", "c", ["x", -1, True]]],
