@@ -117,6 +117,9 @@ class Crew(Generic[W]):
 
     def _take(self) -> W | None:
         """Return a due job whose poll is paid for, or None; the next look is arranged either way."""
+        if self._sink is None:
+            # Woken in the moment of the end: what were announced or paid for now, nobody would take back.
+            return None
         pacer, now = self._pacer, self._loop.time()
         while due := self._schedule.take_due(now, 1):
             entry = due[0]

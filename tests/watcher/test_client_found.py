@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from msgspec.structs import replace
@@ -11,13 +11,17 @@ from scripted import collect, elapse, job, words
 
 from asyncflow.errors import ServiceError, UsageError
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.polling import every
+from asyncflow.polling import Schedule, Watched, every
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
+from asyncflow.watcher.crew import Crew
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from asyncflow.events import Event
     from asyncflow.records import Job
+    from asyncflow.stream import Sink
 
 IDS = ["j1-a", "j2-a", "j3-a"]
 
@@ -122,3 +126,29 @@ async def test_a_payment_that_was_used_up_is_gone_for_those_who_come_later() -> 
     await collect(JobWatcher(read, IDS, policy=every(1), pacer=pacer))
     await asyncio.gather(*left)
     assert pacer.stats().in_flight == 0
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("is_paused", [True, False])
+async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) -> None:  # noqa: FBT001 - a parameter
+    workers: list[Callable[[], Awaitable[object]]] = []
+
+    class Group:
+        def start_soon(self, work: Callable[[], Awaitable[object]]) -> None:
+            workers.append(work)
+
+    async def poll(entry: Watched) -> None:
+        raise AssertionError(entry)
+
+    pacer, schedule = Pacer(), Schedule[Watched]()
+    schedule.add(Watched("j1-a"), now())
+    crew = Crew(schedule, pacer, 1, poll, lambda _entry, _now: False)
+    stop = crew.start(cast("Sink[object]", Group()))
+    if is_paused:
+        assert pacer.take(now(), Priority.INTERACTIVE) == 0
+        pacer.throttled(now(), 60.0)
+    stop()
+    woken = asyncio.ensure_future(workers[0]())
+    await elapse(1)
+    assert (pacer.stats().waiting, pacer.stats().in_flight) == (0, 0)
+    woken.cancel()
