@@ -69,7 +69,7 @@ def told(error: BaseException) -> str:
 
 
 def assert_discreet(text: str) -> None:
-    for secret in ("abcdef", "jo-ann", EMAIL.encode().hex(), "example.com"):
+    for secret in ("abcdef", "jo-ann", "ada.lind", "r_khan", "studio", EMAIL.encode().hex()):
         assert secret not in text
 
 

@@ -19,6 +19,7 @@ from asyncflow import (
     ServiceError,
     TransportError,
     UsageError,
+    every,
 )
 from asyncflow.simulator import Answer, Faults, Simulator
 
@@ -28,7 +29,7 @@ PROMPT = {"prompt": "a red kite over the harbour"}
 
 
 async def test_a_video_is_submitted_and_waited_for() -> None:
-    async with Simulator(speed=1000) as simulator, client_of(simulator) as client:
+    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=every(0.05)) as client:
         job = await client.submit("google-flow/videos", {**PROMPT, "async": True})
         assert isinstance(job, FlowJob)
         assert (job.is_terminal, job.kind) == (False, "video")
