@@ -4,7 +4,7 @@ Pure: no clock, no I/O, no asyncio.
 """
 
 import math
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from asyncflow.polling.plan import Distribution, Limits, Plan, plan_for
 from asyncflow.polling.policy import GOLDEN, Key, spread
@@ -226,10 +226,10 @@ class PollPolicy:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up what `save` returned; what is not understood is passed over, as all of it can be learned again."""
-        kinds = state.get("kinds")
-        if state.get("format") != _FORMAT or not isinstance(kinds, list):
+        if state.get("format") != _FORMAT or not isinstance(state.get("kinds"), list):
             return
-        for item in cast("list[Any]", kinds):
+        kinds: list[Any] = state["kinds"]
+        for item in kinds:
             match item:
                 case [str(service), str(kind), str(model), [*durations]]:
                     known = self._kind((service, kind, model))
