@@ -13,6 +13,7 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     stream                          an async iterator over tasks that it owns
     watcher                         JobWatcher: poll many jobs, yield their events
     client                          AsyncClient: outbound HTTP
+    webhook                         WebhookReceiver: inbound HTTP, and out of it a nudge
     ------------------------------- shells above: one kind of I/O each
     cli, dashboard, contrib         built from public names only
     simulator, testing              witnesses: they share no code with what they test
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Changed,
         Ended,
         Event,
+        Expiring,
         Problem,
         Unreachable,
     )
@@ -66,6 +68,7 @@ if TYPE_CHECKING:
         PollPolicy,
         backoff,
         every,
+        safety_net,
     )
     from asyncflow.protocol import (
         service_of,
@@ -85,6 +88,9 @@ if TYPE_CHECKING:
         JobWatcher,
         WatchStats,
     )
+    from asyncflow.webhook import (
+        WebhookReceiver,
+    )
 
 __version__ = "0.1.0"
 
@@ -101,6 +107,7 @@ __all__ = [
     "EdgeBlockedError",
     "Ended",
     "Event",
+    "Expiring",
     "Failure",
     "FlowJob",
     "FlowStats",
@@ -133,8 +140,10 @@ __all__ = [
     "UsageError",
     "WaitTimeoutError",
     "WatchStats",
+    "WebhookReceiver",
     "backoff",
     "every",
+    "safety_net",
     "service_of",
 ]
 
@@ -179,12 +188,15 @@ _HOMES = {
     "StallTimeoutError": "errors",
     "StartTimeoutError": "errors",
     "TransportError": "errors",
+    "Expiring": "events",
     "Unreachable": "events",
     "UsageError": "errors",
     "WaitTimeoutError": "errors",
     "WatchStats": "watcher",
+    "WebhookReceiver": "webhook",
     "backoff": "polling",
     "every": "polling",
+    "safety_net": "polling",
     "service_of": "protocol",
 }
 

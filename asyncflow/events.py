@@ -5,14 +5,14 @@ Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.j
 """
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from asyncflow.errors import AsyncflowError, error_class
 from asyncflow.records import AnyJob, Job
 from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line, redact
 
-__all__ = ["Abandoned", "Changed", "Ended", "Event", "Problem", "Unreachable"]
+__all__ = ["Abandoned", "Changed", "Ended", "Event", "Expiring", "Problem", "Unreachable"]
 
 
 class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
@@ -64,16 +64,46 @@ class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
 
 
 class Changed(Discreet, frozen=True, tag="changed"):
-    """The status of a job that still runs is another than before; *previous* is None when it was read for the first time."""
+    """The status of a job that still runs is another than before; *previous* is None when it was read for the first time.
+
+    *expected_end_at* (aware) is when it will probably have ended, by what the polling policy knows of such jobs; None if nothing.
+    """
 
     job: AnyJob
     previous: str | None = None
+    expected_end_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and the status: two events with the same key say the same, should one be delivered again."""
+        return self.job.job_id, self.job.status
+
+
+class Expiring(Discreet, frozen=True, tag="expiring"):
+    """Something of a job will soon be gone, at *at* (aware): its "links" or, of a job that still runs, its "record".
+
+    Reported on request only: see the *warn_before* of `JobWatcher`. Fresh links to Google Flow's files come from `get_asset_url`.
+    """
+
+    job: AnyJob
+    at: datetime
+    what: Literal["links", "record"]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and what expires: two events with the same key say the same, should one be delivered again."""
+        return self.job.job_id, f"expiring {self.what}"
 
 
 class Ended(Discreet, frozen=True, tag="ended"):
     """The job is over, for better or worse: see `job.outcome`. There is exactly one `Ended` or `Abandoned` for each id."""
 
     job: AnyJob
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and the status: two events with the same key say the same, should one be delivered again."""
+        return self.job.job_id, self.job.status
 
 
 class Abandoned(Discreet, frozen=True, tag="abandoned"):
@@ -82,6 +112,11 @@ class Abandoned(Discreet, frozen=True, tag="abandoned"):
     job_id: str
     error: Problem
     job: AnyJob | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and "abandoned", by which the event is known again should it be delivered again."""
+        return self.job_id, "abandoned"
 
     def __repr__(self) -> str:
         return f"Abandoned({digest(self.job_id)}, {self.error!r})"
@@ -94,8 +129,13 @@ class Unreachable(Discreet, frozen=True, tag="unreachable"):
     since: datetime
     error: Problem
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """The id and when the outage began."""
+        return self.job_id, f"unreachable since {self.since.isoformat()}"
+
     def __repr__(self) -> str:
         return f"Unreachable({digest(self.job_id)}, {self.since:%H:%M:%S}, {self.error!r})"
 
 
-Event = Changed | Ended | Abandoned | Unreachable
+Event = Changed | Ended | Abandoned | Unreachable | Expiring

@@ -10,7 +10,7 @@ import pytest
 from samples import Case, cases, records
 
 from asyncflow.errors import AsyncflowError, RateLimitedError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Problem, Unreachable
+from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Unreachable
 from asyncflow.protocol import decode_job
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def events_of(job: Job) -> tuple[Event, ...]:
         Ended(job),
         Abandoned(job.job_id, problem),
         Abandoned(job.job_id, problem, job),
+        Expiring(job, SINCE, "links"),
         Unreachable(job.job_id, SINCE, problem),
     )
 
