@@ -23,6 +23,7 @@ _WEIGHTS: Final = (64.0, 16.0, 4.0, 1.0)
 _HEAD_START: Final = 1.0
 _FEW: Final = 8
 _SWEEP: Final = 64
+_PEEL: Final = 1000
 _OUT: Final = math.inf
 
 _due = attrgetter("due")
@@ -108,18 +109,22 @@ class _Lane(Generic[W]):
 
     def wakeup(self) -> float:
         """Return when the first job is due, or if its slot is crowded the begin of that; infinity if no job is waiting."""
-        first = self.head(-math.inf) if self.front or self.near else math.inf
-        while first == math.inf and self.numbers:
+        if (self.front or self.near) and (first := self.head(-math.inf)) < math.inf:
+            return first
+        for _ in range(_PEEL):
+            if not self.numbers:
+                return math.inf
             slot = self.slots.get(self.numbers[0], [])
             while slot and slot[-1].place is not slot:
                 slot.pop()
                 self.stale -= 1
             if len(slot) > _FEW:
-                return self.numbers[0] / _SLOTS_PER_SECOND
+                break
             if slot:
                 return min([entry.due for entry in slot if entry.place is slot])
             self.slots.pop(heappop(self.numbers), None)
-        return first
+        # A wake-up for nothing does less harm than a look at all that was left behind.
+        return self.numbers[0] / _SLOTS_PER_SECOND if self.numbers else math.inf
 
     def forget(self, tolerated: int) -> None:
         """Note that a waiting job has become stale; with more of these than *tolerated*, clear some away at each call."""
@@ -254,7 +259,10 @@ class Schedule(Generic[W]):
         return entry
 
     def next_wakeup(self) -> float | None:
-        """Return when a job is due, at most one slot (1/32 s) early and never late, or None if no job is waiting."""
+        """Return when a job is due, or None if no job is waiting; never late, and at most one slot (1/32 s) early.
+
+        Only when thousands of jobs have been moved or discarded in one go may it be earlier, for a wake-up or two in vain.
+        """
         first = math.inf
         for lane in self._lanes:
             if lane.front or lane.near or lane.numbers:

@@ -238,11 +238,29 @@ def test_time_may_pass_while_it_is_cleared_away() -> None:
     schedule = scheduled(*(100.0 + number for number in range(1100)))
     for number in range(1075):
         schedule.discard(str(number))
+    assert schedule.next_wakeup() == 1100.0
     assert schedule.next_wakeup() == 1175.0
     assert ids(schedule.take_due(1180.0, 10)) == ["1075", "1076", "1077", "1078", "1079", "1080"]
     for number in range(1081, 1099):
         schedule.discard(str(number))
     assert ids(schedule.take_due(1e6, 10)) == ["1099"]
+
+
+def test_a_wakeup_does_not_look_at_everything_that_was_left_behind() -> None:
+    schedule = scheduled(*(100.0 + number for number in range(1500)))
+    for number in range(1499):
+        schedule.discard(str(number))
+    assert schedule.next_wakeup() == 1100.0
+    assert schedule.next_wakeup() == 1599.0
+    schedule.discard("1499")
+    assert schedule.next_wakeup() is None
+
+
+def test_there_may_be_nothing_behind_what_was_left_behind() -> None:
+    schedule = scheduled(*(100.0 + number for number in range(1000)))
+    for number in range(1000):
+        schedule.discard(str(number))
+    assert schedule.next_wakeup() is None
 
 
 def test_the_wakeup_for_a_crowded_slot_is_its_begin() -> None:
