@@ -75,8 +75,6 @@ def assert_discreet(text: str) -> None:
 
 # -- a server that says anything -----------------------------------------------------------------------------------------------
 
-Behaviour = "Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]"
-
 
 class Listener:
     """A port that notes each request as it came, and answers with bytes or as a function does."""

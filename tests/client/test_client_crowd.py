@@ -32,31 +32,31 @@ async def test_no_more_requests_are_in_flight_than_allowed(concurrency: int) -> 
         Simulator(faults=Faults(latency=0.15)) as simulator,
         client_of(simulator, concurrency=concurrency, policy=every(0.2)) as client,
     ):
-        ids = simulator.seed_jobs(20 if concurrency > 1 else 5, duration=0.5)
+        ids = simulator.seed_jobs(12 if concurrency > 1 else 3, duration=0.3)
         await asyncio.gather(client.wait_all(ids, timeout=4), *map(client.get_job, ids))
         stats = simulator.stats()
-        assert min(concurrency, 4) <= stats.peak_in_flight <= concurrency
+        assert min(concurrency, 3) <= stats.peak_in_flight <= concurrency
         assert stats.peak_open_connections <= concurrency
 
 
 async def test_no_more_requests_start_in_a_second_than_allowed() -> None:
     async with Simulator() as simulator, client_of(simulator, rate=20) as client:
         start = clock()
-        await asyncio.gather(*map(client.get_job, simulator.seed_jobs(40, age=600)))
+        await asyncio.gather(*map(client.get_job, simulator.seed_jobs(30, age=600)))
         assert simulator.stats().peak_rate <= 21
-        assert 1.5 < clock() - start < 3
+        assert 1.2 < clock() - start < 2.5
 
 
 async def test_two_clients_share_one_budget() -> None:
     pacer = Pacer(concurrency=4)
     async with (
-        Simulator(faults=Faults(latency=0.25)) as simulator,
+        Simulator(faults=Faults(latency=0.15)) as simulator,
         client_of(simulator, pacer=pacer) as one,
         client_of(simulator, pacer=pacer) as other,
     ):
         ids = simulator.seed_jobs(8, age=600)
         await asyncio.gather(*map(one.get_job, ids), *map(other.get_job, ids))
-        assert simulator.stats().peak_in_flight == 4
+        assert 3 <= simulator.stats().peak_in_flight <= 4
 
 
 async def test_who_looks_on_is_served_while_thousands_are_watched() -> None:
@@ -98,7 +98,7 @@ async def test_a_thousand_jobs_on_a_bad_day_have_a_thousand_outcomes() -> None:
     faults = Faults(reset=0.02, server_error=0.02, garble=0.01, rate_limit=300, burst=100, retry_after=1)
     faults.failed = faults.partial = faults.no_media = faults.refused = 0.05
     async with Simulator(seed=11, faults=faults) as simulator, client_of(simulator, policy=every(2)) as client:
-        duration = (0.5, 20 if LONG else 3)
+        duration = (0.5, 20 if LONG else 2)
         ids = [*simulator.seed_jobs(count - 10, kind="mix", duration=duration), *simulator.seed_jobs(10, foreign=True)]
         told: Counter[str] = Counter()
         outcomes: dict[str, str] = {}
@@ -225,10 +225,10 @@ async def test_a_fetch_that_makes_tasks_of_its_own_pays_once() -> None:
 
 async def test_an_outage_is_survived() -> None:
     async with Simulator() as simulator, client_of(simulator, policy=every(0.2)) as client:
-        ids = simulator.seed_jobs(50, duration=1)
+        ids = simulator.seed_jobs(20, duration=0.5)
         simulator.faults = Faults(reset=1)
         waiting = asyncio.create_task(client.wait_all(ids, timeout=30))
-        await asyncio.wait({waiting}, timeout=2)
+        await asyncio.wait({waiting}, timeout=1)
         simulator.faults = Faults()
         results = await waiting
-        assert Counter(type(result).__name__ for result in results.values()) == {"FlowJob": 50}
+        assert Counter(type(result).__name__ for result in results.values()) == {"FlowJob": 20}

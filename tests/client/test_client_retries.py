@@ -61,14 +61,14 @@ async def test_a_refused_token_and_a_refused_payment_are_told_apart() -> None:
 
 
 async def test_retries_pause_and_end() -> None:
-    async with Simulator(faults=Faults(server_error=1)) as simulator, client_of(simulator, max_retries=2) as client:
+    async with Simulator(faults=Faults(server_error=1)) as simulator, client_of(simulator, max_retries=1) as client:
         start = clock()
         with pytest.raises(ServiceError) as failure:
             await client.get_job(FLOW_ID)
         assert failure.value.transient
         assert failure.value.job_id == FLOW_ID
-        assert simulator.stats().requests == 3
-        assert 1.5 <= clock() - start < 4
+        assert simulator.stats().requests == 2
+        assert 0.5 <= clock() - start < 1.5
 
 
 async def test_no_retries_means_one_request() -> None:
@@ -173,7 +173,7 @@ async def test_the_deadline_counts_the_time_of_the_token() -> None:
 
 
 async def test_the_timeout_of_a_client_bounds_each_try() -> None:
-    async with listening() as server, client_at(server.url, timeout=0.2, max_retries=1) as client:
+    async with listening() as server, client_at(server.url, timeout=0.1, max_retries=1) as client:
         start = clock()
         with pytest.raises(TransportError):
             await client.get_job(FLOW_ID, timeout=10)

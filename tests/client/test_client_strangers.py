@@ -256,7 +256,7 @@ async def test_nothing_that_is_logged_or_shown_holds_a_secret(caplog: pytest.Log
     async with Simulator(faults=faults, seed=3) as simulator, client_of(simulator, policy=every(0.1), max_retries=0) as client:
         ids = [*simulator.seed_jobs(10, kind="mix", duration=0.3), *simulator.seed_jobs(3, foreign=True), FLOW_ID, MUSIC_ID]
         shown.append(repr(client))
-        async with client.watch(ids, timeout=2) as watcher:
+        async with client.watch(ids, timeout=1.5) as watcher:
             shown.append(repr(watcher))
             shown += [repr(event) async for event in watcher]
         shown.append(repr(await client.get_stats("flowmusic")))

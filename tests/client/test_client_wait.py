@@ -191,7 +191,7 @@ async def test_many_jobs_are_waited_for_and_none_raises() -> None:
             "nonsense": UsageError,
         }
         ids = [*expected, *expected]
-        results = await client.wait_all(ids, timeout=1.5)
+        results = await client.wait_all(ids, timeout=1.2)
         assert {job_id: summary(result) for job_id, result in results.items()} == expected
         for job_id, result in results.items():
             assert result.job_id == job_id
