@@ -5,6 +5,7 @@ Pure: no clock, no I/O, no asyncio, no randomness of its own. Every time is a fl
 
 from asyncflow.polling.learned import PollPolicy
 from asyncflow.polling.policy import Key, Policy, Ranking, backoff, every, failure_delay
+from asyncflow.polling.safety import safety_net
 from asyncflow.polling.schedule import EXPECTED, INTERACTIVE, NUDGED, REST, Schedule, Watched
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "backoff",
     "every",
     "failure_delay",
+    "safety_net",
 ]
