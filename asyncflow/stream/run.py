@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import warnings
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -168,6 +169,10 @@ class Run(Generic[T]):
         await checkpoint()
         _inside.set(_inside.get() | {self._mark})
         self._context = copy_context()
+        # Where sniffio is installed, anyio asks it where it is, and sniffio knows asyncio by the task that runs. A timer may start
+        # a worker too, and there is no task in it.
+        if (sniffio := sys.modules.get("sniffio")) is not None:
+            self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._members = 1
         try:
             async with anyio.create_task_group() as group:

@@ -7,10 +7,11 @@ import contextvars
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import sniffio
 from ticks import MisuseError, Ticks, forever, pause, rest_of, stream_of
 
 from asyncflow.stream import Sink, Stream
-from asyncflow.testing import VirtualTimeLoop
+from asyncflow.testing import VirtualTimeLoop, call_later
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +55,27 @@ async def test_the_run_has_the_context_of_its_start_whoever_starts_its_workers()
         sinks[0].start_soon(look)
         await pause(0.5)
     assert seen == ["the one who starts it"] * 2
+
+
+async def test_a_worker_may_be_started_where_there_is_no_task() -> None:
+    started: list[str] = []
+    sinks: list[Sink[int]] = []
+
+    async def work() -> None:
+        await pause(0.1)
+        started.append(sniffio.current_async_library())
+
+    async def run(sink: Sink[int]) -> None:
+        sinks.append(sink)
+        await pause(1)
+
+    async with Stream(run, name="started by a timer"):
+        await pause(0.1)
+        call_later(0.1, lambda: sinks[0].start_soon(work))
+        # As in a thread of one's own, where nothing of the run's context is known.
+        contextvars.Context().run(lambda: call_later(0.1, lambda: sinks[0].start_soon(work)))
+        await pause(0.5)
+    assert started == ["asyncio"] * 2
 
 
 async def test_a_worker_started_from_outside_can_close_the_stream_it_belongs_to() -> None:
