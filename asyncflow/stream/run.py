@@ -169,8 +169,8 @@ class Run(Generic[T]):
         await checkpoint()
         _inside.set(_inside.get() | {self._mark})
         self._context = copy_context()
-        # Where sniffio is installed, anyio asks it where it is, and sniffio knows asyncio by the task that runs. A timer may start
-        # a worker too, and there is no task in it.
+        # Where sniffio is installed, anyio asks it where it is, and sniffio knows asyncio by the task that runs. In a timer,
+        # which may start a worker too, there is none.
         if (sniffio := sys.modules.get("sniffio")) is not None:
             self._context.run(sniffio.current_async_library_cvar.set, "asyncio")
         self._members = 1
