@@ -1,10 +1,12 @@
 """`asyncflow demo`: a simulated service and a watch of it, in one process."""
 
+from __future__ import annotations
+
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
 from math import exp, log
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +15,6 @@ from asyncflow import Abandoned, Ended, Event, PollPolicy, simulator
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import Feed, JsonFeed, ProgressFeed, SummaryFeed
-from asyncflow.cli.frame import Line
 from asyncflow.cli.options import POSITIVE, as_faults, color_option, json_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.session import Session, Times, run, what_runs
@@ -21,10 +22,15 @@ from asyncflow.cli.tally import Tally
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.words import count
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from asyncflow.cli.frame import Line
+
 __all__ = ["Verdicts", "demo"]
 
-_ARRIVAL = 3.0
-"""Seconds within which all jobs are created."""
+_ARRIVAL = 54.0
+"""Seconds within which all jobs are created, at speed 1."""
 
 _GROUP = 10
 """Jobs created at once: one round of the simulator's mix."""
@@ -72,7 +78,7 @@ def demo(*, jobs: int, speed: float, faults: simulator.Faults, seed: int, as_jso
                 verdicts = Verdicts(service)
                 session.feeds = [*feeds(session, as_json=as_json, no_color=no_color), verdicts]
                 session.postscript = verdicts.lines
-                await session.follow(created(service, jobs, tally), Times(), concurrency=100)
+                await session.follow(created(service, jobs, tally, _ARRIVAL / speed), Times(), concurrency=100)
             return ExitCode.SUCCEEDED if verdicts.agree else ExitCode.BAD_OUTCOME
 
     try:
@@ -90,14 +96,14 @@ def demo_policy(speed: float) -> PollPolicy:
     return policy
 
 
-async def created(service: simulator.Simulator, jobs: int, tally: Tally) -> AsyncIterator[str]:
-    """Yield the ids of *jobs* jobs as they are created, over a few seconds."""
+async def created(service: simulator.Simulator, jobs: int, tally: Tally, seconds: float) -> AsyncIterator[str]:
+    """Yield the ids of *jobs* jobs as they are created, over *seconds*."""
     start = asyncio.get_running_loop().time()
     for first in range(0, jobs, _GROUP):
         for job_id in service.seed_jobs(min(_GROUP, jobs - first), kind="mix"):
             tally.added(job_id)
             yield job_id
-        await asyncio.sleep(max(start + _ARRIVAL * (first + _GROUP) / jobs - asyncio.get_running_loop().time(), 0))
+        await asyncio.sleep(max(start + seconds * (first + _GROUP) / jobs - asyncio.get_running_loop().time(), 0))
 
 
 def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:

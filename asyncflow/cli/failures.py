@@ -3,26 +3,28 @@
 Loaded when there is one.
 """
 
+import os
 import traceback
 from pathlib import Path
 
 import click
 
-from asyncflow import AsyncflowError
+from asyncflow import AsyncflowError, Problem
 from asyncflow.cli.exit_codes import ExitCode, code_of
 from asyncflow.cli.service import host
-from asyncflow.cli.words import one_line, problem_text_of
+from asyncflow.cli.words import one_line
 
 __all__ = ["error_text", "told"]
 
-_WRONG_PLACE = "is {host} the service (USEAPI_BASE_URL)?"
 _ADVICE = {
     "unauthorized": "is USEAPI_TOKEN right?",
     "payment_required": "see your subscription at useapi.net",
     "insufficient_credits": "see your credits at useapi.net",
-    "decode_error": _WRONG_PLACE,
-    "redirect": _WRONG_PLACE,
-    "edge_blocked": _WRONG_PLACE,
+}
+_STRANGE = {
+    "decode_error": "no record in its answer",
+    "redirect": "it redirects elsewhere",
+    "edge_blocked": "refused before the API",
 }
 
 
@@ -43,10 +45,25 @@ def told(error: Exception) -> tuple[str, ExitCode]:
 
 def error_text(error: AsyncflowError) -> str:
     """Return the cause of *error*, and what to do about it where that is known."""
+    # Without its job: most of these concern every job alike, and not the one that happened to be asked about.
+    text = one_line(str(Problem.of(error).exception()))
     if error.kind == "transport":
-        return f"no answer from {host()}: {problem_text_of(error)}; is the address right (USEAPI_BASE_URL)?"
-    text, advice = one_line(str(error)), _ADVICE.get(error.kind)
-    return f"{text}; {advice.format(host=host())}" if advice else text
+        return f"{text}{_system_words(error.__cause__)}; is USEAPI_BASE_URL right?"
+    if error.kind in _STRANGE:
+        status = f" [HTTP {error.status}]" if error.status is not None else ""
+        return f"{host()} does not answer like the service: {_STRANGE[error.kind]}{status}; is USEAPI_BASE_URL right?"
+    if error.kind in _ADVICE:
+        return f"{text}; {_ADVICE[error.kind]}"
+    return one_line(str(error))
+
+
+def _system_words(cause: BaseException | None) -> str:
+    if not isinstance(cause, OSError):
+        return ""
+    # Failed look-ups have negative numbers, and a TimeoutError has none.
+    number = cause.errno or 0
+    words = os.strerror(number) if number > 0 else cause.strerror or ""
+    return f" ({one_line(words.lower())})" if words else ""
 
 
 def _place(error: Exception) -> str:

@@ -35,7 +35,7 @@ _LEAST_ROWS = 2
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
-    """The instruments: *rate* in requests a second, *requests* in all, *throttled* of them; seconds to *next_poll*, of *pause*."""
+    """The instruments: *rate* in requests a second, *requests* in all, *throttled* of them; seconds to *next_poll*, *pause*."""
 
     rate: float = 0.0
     requests: int = 0

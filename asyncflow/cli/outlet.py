@@ -10,10 +10,12 @@ import select
 import sys
 from typing import TextIO
 
+from asyncflow.cli.endings import Interrupted
+from asyncflow.cli.exit_codes import ExitCode
+
 __all__ = ["Outlet", "complain", "is_writable"]
 
 _PIECE = getattr(select, "PIPE_BUF", 512)
-_FILE_PIECE = 1 << 20
 
 
 def is_writable(descriptor: int) -> bool:
@@ -26,11 +28,11 @@ def is_writable(descriptor: int) -> bool:
 
 
 class Outlet:
-    """Writes text or bytes to *stream*, all of them, in order. `BrokenPipeError` when nobody reads any more."""
+    """Writes text or bytes to *stream*, all of them, in order. `Interrupted` when nobody reads any more."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self.is_terminal = stream.isatty()
+        self._name = "standard error" if stream is sys.stderr else "standard output"
         try:
             self._descriptor: int | None = stream.fileno()
         except (OSError, ValueError):
@@ -45,19 +47,24 @@ class Outlet:
         view = memoryview(encoded)
         while view:
             if is_writable(self._descriptor):
-                view = view[os.write(self._descriptor, view[:_PIECE]) :]
+                view = view[self._write(self._descriptor, view[:_PIECE]) :]
             else:
-                await self._room()
+                await self._room(self._descriptor)
 
-    async def _room(self) -> None:
-        assert self._descriptor is not None  # noqa: S101 - for the type checker
+    def _write(self, descriptor: int, piece: memoryview) -> int:
+        try:
+            return os.write(descriptor, piece)
+        except BrokenPipeError as error:
+            raise Interrupted(ExitCode.OUTPUT_CLOSED, f"{self._name} was closed") from error
+
+    async def _room(self, descriptor: int) -> None:
         loop = asyncio.get_running_loop()
         room = asyncio.Event()
-        loop.add_writer(self._descriptor, room.set)
+        loop.add_writer(descriptor, room.set)
         try:
             await room.wait()
         finally:
-            loop.remove_writer(self._descriptor)
+            loop.remove_writer(descriptor)
 
 
 def complain(text: str) -> None:

@@ -66,7 +66,7 @@ class Screen:
 
     def print(self, lines: Sequence[Line]) -> None:
         """Write *lines*, to stay."""
-        self._write("".join(f"{self._ansi(line, self.size[0])}\r\n" for line in lines))
+        self._write("".join(f"{self._ansi(line, self.size[0])}\n" for line in lines))
 
     def _home(self) -> str:
         """Return what moves the cursor to the first line of the picture."""

@@ -1,5 +1,7 @@
 """`asyncflow simulate`: the service on this machine, until it is interrupted."""
 
+from __future__ import annotations
+
 import asyncio
 import ipaddress
 import sys

@@ -3,12 +3,11 @@
 Everything that came from outside passes `one_line` on its way to a screen.
 """
 
-import os
 from functools import lru_cache
 
-from asyncflow import Abandoned, AsyncflowError, Changed, Ended, Job, Outcome, Problem, Unreachable
+from asyncflow import Abandoned, Changed, Ended, Event, Expiring, Job, Outcome, Problem, Unreachable, redaction
 from asyncflow.cli.durations import span
-from asyncflow.redaction import digest, redact
+from asyncflow.redaction import digest
 
 __all__ = [
     "OUTCOMES",
@@ -17,7 +16,6 @@ __all__ = [
     "one_line",
     "outcome_detail",
     "problem_text",
-    "problem_text_of",
     "reason_of",
     "some_digests",
 ]
@@ -29,27 +27,12 @@ OUTCOMES: dict[str, str] = {
     Outcome.FAILED: "failed",
 }
 _LONGEST = 160
-# The names under which the client's cause stands in the message of a transport error.
-_BROKEN = {
-    "ClientConnectorDNSError": "host not found",
-    "ClientConnectorCertificateError": "certificate not accepted",
-    "ClientConnectorSSLError": "no TLS connection",
-    "ClientConnectorError": "no connection",
-    "ClientOSError": "connection reset",
-    "ConnectionResetError": "connection reset",
-    "ServerDisconnectedError": "connection lost",
-    "ClientPayloadError": "answer cut off",
-    "ConnectionTimeoutError": "no connection in time",
-    "ServerTimeoutError": "no answer in time",
-    "SocketTimeoutError": "no answer in time",
-    "TimeoutError": "no answer in time",
-}
 
 
 @lru_cache(maxsize=4096)
 def one_line(text: str, longest: int = _LONGEST) -> str:
-    """Return *text* without secrets, control characters and line breaks, at most *longest* characters of it."""
-    clean = " ".join("".join(letter if letter.isprintable() else " " for letter in redact(text)).split())
+    """Return *text* fit for a screen and without secrets, at most *longest* characters of it."""
+    clean = redaction.one_line(text)
     return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
 
 
@@ -64,7 +47,7 @@ def some_digests(job_ids: list[str], most: int = 5) -> str:
     return f"{shown} and {len(job_ids) - most:,} more" if len(job_ids) > most else shown
 
 
-def change_line(event: Changed | Ended | Abandoned | Unreachable, kind: str = "") -> str:
+def change_line(event: Event, kind: str = "") -> str:
     """Return what *event* says in one line; *kind* is the job's where the event does not tell."""
     match event:
         case Changed(job, previous):
@@ -76,6 +59,8 @@ def change_line(event: Changed | Ended | Abandoned | Unreachable, kind: str = ""
         case Abandoned(job_id, problem, job):
             name, kind = digest(job_id), kind if job is None else job.kind
             what = f"given up: {problem_text(problem)}"
+        case Expiring(job, at, what):
+            name, kind, what = digest(job.job_id), job.kind, f"its {what} will be gone at {at:%H:%M:%S} UTC"
         case Unreachable(job_id, _, problem):
             name, what = digest(job_id), f"no answer, still trying: {problem_text(problem)}"
     return f"{name}  {one_line(kind, 8) or '-':<6}  {what}"
@@ -106,15 +91,6 @@ def reason_of(job: Job) -> str:
 
 def problem_text(problem: Problem) -> str:
     """Return a cause in a few words, with its HTTP status where there is one."""
-    if problem.kind == "transport":
-        return next((words for name, words in _BROKEN.items() if f"({name})" in problem.message), "no whole answer")
     if problem.kind == "rate_limited":
         return "too many requests [HTTP 429]"
     return one_line(str(problem.exception()))
-
-
-def problem_text_of(error: AsyncflowError) -> str:
-    """Return the cause of *error* in a few words, the system's own where it has some."""
-    # The numbers of failed look-ups are negative, and a TimeoutError has none.
-    number = getattr(error.__cause__, "errno", None)
-    return os.strerror(number).lower() if isinstance(number, int) and number > 0 else problem_text(Problem.of(error))

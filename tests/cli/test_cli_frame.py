@@ -1,0 +1,136 @@
+"""The picture of a watch and its summary, as text."""
+
+from __future__ import annotations
+
+import timeit
+
+import pytest
+from cli_jobs import FAILED, NOON, OK, job
+
+from asyncflow import Changed, Ended, RateLimitedError
+from asyncflow.cli.frame import Gauges, Line, frame, plain
+from asyncflow.cli.summary import progress_line, summary
+from asyncflow.cli.tally import Running, Tally
+from asyncflow.redaction import digest
+
+
+def busy_tally(count: int = 12) -> Tally:
+    tally = Tally([f"job {number}" for number in range(count)])
+    for number in range(count - 4):
+        tally.apply(Changed(job(f"job {number}", age=number)), 100.0, NOON)
+    tally.apply(Ended(job("job 0", "completed", OK, age=43)), 100.0, NOON)
+    tally.apply(Ended(job("job 1", "completed", OK, FAILED, age=50)), 100.0, NOON)
+    tally.apply(Ended(job("job 2", "failed")), 100.0, NOON)
+    return tally
+
+
+def expected(_: Running, age: float) -> float | None:
+    return age + 63 if age < 6 else None
+
+
+def drawn(tally: Tally, columns: int = 80, rows: int = 24, gauges: Gauges | None = None) -> list[str]:
+    lines = frame(
+        tally, gauges or Gauges(8.4, 1234), ("asyncflow watch", "12 jobs"), 67.0, 100.0, size=(columns, rows), expect=expected
+    )
+    return [plain(line) for line in lines]
+
+
+def test_a_picture_at_eighty_columns() -> None:
+    assert drawn(busy_tally()) == [
+        "  asyncflow watch  12 jobs                                                1:07",
+        "  ━━━━━━━━━━━━━━━━━─────────────────────────────────────────────────   3 of 12",
+        "   1 succeeded    1 partial    0 no output    1 failed    0 given up",
+        "  8 requests/s, 1,234 in all",
+        "",
+        "",
+        "  running    left  status      kind     model                   job",
+        f"     0:07          started     video    veo                     {digest('job 7')}",
+        f"     0:06          started     video    veo                     {digest('job 6')}",
+        f"     0:05   ~1:03  started     video    veo                     {digest('job 5')}",
+        f"     0:04   ~1:03  started     video    veo                     {digest('job 4')}",
+        f"     0:03   ~1:03  started     video    veo                     {digest('job 3')}",
+        "  4 not read yet",
+    ]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50), (40, 12), (20, 5), (300, 10), (80, 1)])
+@pytest.mark.parametrize("count", [4, 12, 3000])
+def test_a_picture_fits_its_terminal(size: tuple[int, int], count: int) -> None:
+    columns, rows = size
+    lines = drawn(busy_tally(count), columns, rows)
+    assert len(lines) <= max(rows - 1, 6)
+    assert columns < 80 or max(map(len, lines)) < columns
+
+
+def test_a_wide_terminal_shows_twice_as_many_jobs() -> None:
+    narrow, wide = (drawn(busy_tally(3000), columns, 40) for columns in (80, 160))
+    assert len(narrow) == len(wide)
+    assert wide[7].count("started") == 2
+    shown = sum(line.count("started") for line in wide)
+    assert f"  {3000 - 4 - 3 - shown:,} more running, 4 not read yet" == wide[-1]
+
+
+def test_trouble_is_told_where_nothing_moves() -> None:
+    tally = busy_tally()
+    calm = drawn(tally)
+    tally.failed("job 7", RateLimitedError("slow down", transient=True, status=429))
+    troubled = drawn(tally, gauges=Gauges(8.4, 1234, 5, None, 12.0))
+    assert troubled[3] == "  8 requests/s, 1,234 in all, 5 times 429, paused for 12 s as the service asked"
+    assert troubled[4] == "  1 job without an answer, still trying: too many requests [HTTP 429]"
+    assert "no answer" in troubled[7]
+    assert (len(troubled), troubled[8:]) == (len(calm), calm[8:])
+
+
+def test_a_long_pause_is_announced() -> None:
+    assert drawn(busy_tally(), gauges=Gauges(0.0, 1, next_poll=14.0))[3] == "  0 requests/s, 1 in all, next in 14 s"
+
+
+def test_what_the_service_says_cannot_draw_on_the_screen() -> None:
+    tally = Tally(["a"])
+    tally.apply(Changed(job("a", "\x1b[2J\nada.lind@example.com")), 100.0, NOON)
+    text = "\n".join(drawn(tally))
+    assert "\x1b" not in text
+    assert "example" not in text
+
+
+def test_the_bar_is_full_only_at_the_end() -> None:
+    tally = Tally([f"job {number}" for number in range(1000)])
+    for number in range(999):
+        tally.apply(Ended(job(f"job {number}", "completed", OK)), 100.0, NOON)
+    assert "━─ " in drawn(tally)[1]
+    tally.apply(Ended(job("job 999", "completed", OK)), 100.0, NOON)
+    assert "─" not in drawn(tally)[1]
+
+
+def test_ten_thousand_jobs_are_drawn_in_no_time() -> None:
+    tally = busy_tally(10_000)
+    assert min(timeit.repeat(lambda: drawn(tally, 160, 50), number=1, repeat=5)) < 0.02
+
+
+def texts(lines: list[Line]) -> list[str]:
+    return [plain(line) for line in lines]
+
+
+def test_a_summary_counts_by_kind_and_ranks_reasons() -> None:
+    assert texts(summary(busy_tally(), Gauges(1.0, 120, 2), 60.0)) == [
+        "3 jobs in 1 min 0 s",
+        "",
+        "          jobs  succeeded  partial  no output  failed  given up      median",
+        "video        3          1        1          -       1         -        43 s",
+        "",
+        "1 x PUBLIC_ERROR_UNSAFE_GENERATION",
+        "1 x no reason given",
+        "",
+        "120 requests, 2.0 a second; 2 times 429",
+    ]
+
+
+def test_a_summary_of_one_job_has_no_table() -> None:
+    tally = Tally(["a"])
+    tally.apply(Ended(job("a", "completed", OK, age=43)), 100.0, NOON)
+    assert texts(summary(tally, Gauges(0.0, 1), 2.0)) == ["1 job in 2.0 s", "", "1 request, 0.5 a second"]
+
+
+def test_progress_is_a_line() -> None:
+    line = progress_line(busy_tally(), Gauges(8.4), 7.0)
+    assert line == "    7 s   3 of 12    1 succeeded    1 partial    1 failed   8 requests/s"
