@@ -1,7 +1,8 @@
 """Every Python example of the README and the docs runs, against the simulator, in the form in which it is read.
 
 An example may await at its top level. It finds `job_id`, a video that succeeds, and `job_ids`, jobs of several kinds and fates of
-which one still runs; USEAPI_TOKEN and USEAPI_BASE_URL lead to the simulator.
+which one still runs; USEAPI_TOKEN and USEAPI_BASE_URL lead to the simulator. `watcher` is a watch that has not begun, and
+`secret` that of its callbacks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import pytest_asyncio
 
+from asyncflow import AsyncClient
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ async def test_an_example_runs(block: Block, simulator: Simulator, monkeypatch: 
         *simulator.seed_jobs(kind="music", age=600, fate="failed"),
         *simulator.seed_jobs(kind="video", duration=2, fate="success"),
     ]
-    await run(block, job_id=job_id, job_ids=job_ids)
+    async with AsyncClient() as client:
+        await run(block, job_id=job_id, job_ids=job_ids, watcher=client.watch(job_ids), secret="a-secret")
 
 
 def test_every_block_says_what_it_is_written_in() -> None:

@@ -49,7 +49,7 @@ async def start(script: str, folder: Path, **variables: str) -> asyncio.subproce
 async def test_a_shell_example_runs(block: Block, simulator: Simulator, tmp_path: Path) -> None:
     ids = simulator.seed_jobs(2, age=600, fate="success")
     (tmp_path / "ids.txt").write_text("# two videos\n\n" + "\n".join(ids), "utf-8")
-    process = await start(block.text, tmp_path, JOB_ID=ids[0], OTHER_ID=ids[1])
+    process = await start(re.sub(r"(--listen \S+):\d+", r"\1:0", block.text), tmp_path, JOB_ID=ids[0], OTHER_ID=ids[1])
     output, _ = await asyncio.wait_for(process.communicate(), 60)
     assert process.returncode == 0, output.decode()
 
