@@ -13,6 +13,7 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     stream                          an async iterator over tasks that it owns
     watcher                         JobWatcher: poll many jobs, yield their events
     client                          AsyncClient: outbound HTTP
+    journal                         Journal: which jobs are watched, across restarts
     webhook                         WebhookReceiver: inbound HTTP, and out of it a nudge
     ------------------------------- shells above: one kind of I/O each
     cli, dashboard, contrib         built from public names only
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         JobExpiredError,
         JobFailedError,
         JobNotFoundError,
+        JournalError,
         LinkExpiredError,
         ModeratedError,
         OutcomeUnknownError,
@@ -58,6 +60,10 @@ if TYPE_CHECKING:
         Expiring,
         Problem,
         Unreachable,
+    )
+    from asyncflow.journal import (
+        Journal,
+        JournalEntry,
     )
     from asyncflow.pacing import (
         Pacer,
@@ -116,6 +122,9 @@ __all__ = [
     "JobFailedError",
     "JobNotFoundError",
     "JobWatcher",
+    "Journal",
+    "JournalEntry",
+    "JournalError",
     "LinkExpiredError",
     "Media",
     "ModeratedError",
@@ -168,6 +177,9 @@ _HOMES = {
     "JobFailedError": "errors",
     "JobNotFoundError": "errors",
     "JobWatcher": "watcher",
+    "Journal": "journal",
+    "JournalEntry": "journal",
+    "JournalError": "errors",
     "LinkExpiredError": "errors",
     "Media": "records",
     "ModeratedError": "errors",

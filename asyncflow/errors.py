@@ -25,6 +25,7 @@ __all__ = [
     "JobExpiredError",
     "JobFailedError",
     "JobNotFoundError",
+    "JournalError",
     "LinkExpiredError",
     "ModeratedError",
     "OutcomeUnknownError",
@@ -253,6 +254,16 @@ class OutcomeUnknownError(AsyncflowError):
     hint = "poll the job if the error has its id, else look for it with get_stats before you submit again"
 
 
+class JournalError(AsyncflowError):
+    """The journal of a watch cannot be opened, read or written; `reason` is the cause in one word.
+
+    "locked" (another watch uses it), "full", "unwritable", "unreadable", "missing", "disk_error", "damaged", "foreign" (a file
+    of something else), "newer" (written by a newer asyncflow), "old_sqlite" or "refused".
+    """
+
+    default_kind = "journal"
+
+
 _CLASSES: Mapping[str, type[AsyncflowError]] = {
     cls.default_kind: cls
     for cls in (
@@ -277,6 +288,7 @@ _CLASSES: Mapping[str, type[AsyncflowError]] = {
         StartTimeoutError,
         StallTimeoutError,
         OutcomeUnknownError,
+        JournalError,
     )
 } | {
     "client_error": BadRequestError,

@@ -83,3 +83,13 @@ def test_problem_gives_the_error_back() -> None:
     assert [getattr(again, name) for name in names] == [getattr(ERROR, name) for name in names]
     assert type(Problem("what is this").exception()) is AsyncflowError
     assert repr(Problem.of(ERROR)) == "<Problem rate_limited: account <e-mail>: slow down>"
+
+
+def test_a_repeated_event_has_the_same_key() -> None:
+    job = decode_job("google-flow", cases()[0].body, JOB_ID)
+    for event in events_of(job):
+        again = msgspec.json.decode(msgspec.json.encode(event), type=Event)
+        assert again.key == event.key
+        assert event.key[0] == JOB_ID
+    assert Ended(job).key == (JOB_ID, job.status)
+    assert len({event.key for event in events_of(job) if not isinstance(event, Changed)}) > 2

@@ -2,5 +2,6 @@
 
 from asyncflow.watcher.core import JobIds, WatchStats
 from asyncflow.watcher.job_watcher import JobWatcher, WatchOptions
+from asyncflow.watcher.keeping import WatchJournal
 
-__all__ = ["JobIds", "JobWatcher", "WatchOptions", "WatchStats"]
+__all__ = ["JobIds", "JobWatcher", "WatchJournal", "WatchOptions", "WatchStats"]

@@ -18,12 +18,14 @@ from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, fa
 from asyncflow.records import Job
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.entry import Entry, Limits
+from asyncflow.watcher.keeping import Keeping
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from asyncflow.pacing import Pacer
     from asyncflow.stream import Sink
+    from asyncflow.watcher.keeping import WatchJournal
 
 __all__ = ["Core", "Fetch", "JobIds", "Settings", "WatchStats", "checked_id"]
 
@@ -70,6 +72,7 @@ class Settings:
     max_failures: int | None
     keep_open: bool
     wall_clock: Callable[[], datetime]
+    journal: WatchJournal | None
 
 
 class Core:
@@ -81,7 +84,12 @@ class Core:
         self.inputs: list[AsyncIterable[str]] = []
         self.is_over = False
         self.asking = 0
+        self.entering: dict[str, None] = {}
+        self.keeping = Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
         self._settings = settings
+        # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
+        self._ranking = settings.policy if isinstance(settings.policy, Ranking) else None
+        self._unwanted: set[str] = set()
         self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._give_up)
         self._is_running = False
         self._sink: Sink[Event]
@@ -99,11 +107,14 @@ class Core:
     async def run(self, sink: Sink[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
         self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
-        self._is_running = True
-        stop = self._crew.start(sink)
-        if self._settings.timeout is not None:
-            self._expiry = self._loop.call_later(self._settings.timeout, self._expire)
+        stop: Callable[[], None] | None = None
         try:
+            if self.keeping is not None:
+                await self._resume(self.keeping)
+            self._is_running = True
+            stop = self._crew.start(sink)
+            if self._settings.timeout is not None:
+                self._expiry = self._loop.call_later(self._settings.timeout, self._expire)
             for source in self.inputs:
                 sink.start_soon(self._feed, source)
             await self._admit()
@@ -111,9 +122,19 @@ class Core:
             sink.finish()
         finally:
             self.is_over, self._is_running = True, False
-            stop()
+            if stop is not None:
+                stop()
+            if self.keeping is not None:
+                self.keeping.save()
             if self._expiry is not None:
                 self._expiry.cancel()
+
+    async def _resume(self, keeping: Keeping) -> None:
+        """Take up what earlier watches left: first the endings that nobody has handled, then the jobs that have not ended."""
+        job_ids = await keeping.open(self._sink.fail)
+        ahead = [job_id for job_id in job_ids if job_id not in self._unwanted]
+        self.waiting = deque(dict.fromkeys((*ahead, *self.waiting)))
+        await keeping.replay(self._deliver)
 
     def finish_if_done(self) -> None:
         """End the run if nothing is left to watch and somebody asks for more.
@@ -128,17 +149,25 @@ class Core:
 
     def admit_later(self, job_ids: Iterable[object]) -> None:
         """Take over ids that are not watched yet; they are scheduled as soon as the watch runs."""
-        self.waiting.extend(job_id for job_id in dict.fromkeys(map(checked_id, job_ids)) if job_id not in self.schedule)
+        new = [job_id for job_id in dict.fromkeys(map(checked_id, job_ids)) if job_id not in self.schedule]
+        self.waiting.extend(new)
+        self._unwanted.difference_update(new)
         if self._is_running and not self._is_admitting:
+            self._is_admitting = True
             self._sink.start_soon(self._admit)
 
     async def _admit(self) -> None:
         """Schedule the ids that wait for it, in slices, so that a hundred thousand of them do not stop the event loop."""
         self._is_admitting = True
         while self.waiting:
+            self.entering = dict.fromkeys(self.waiting.popleft() for _ in range(min(_SLICE, len(self.waiting))))
+            # An id that is polled before it is on the disk could end, be delivered, and be unknown after a crash.
+            new = self.entering if self.keeping is None else await self.keeping.add(tuple(self.entering))
             now = self._loop.time()
-            for _ in range(min(_SLICE, len(self.waiting))):
-                self._add(self.waiting.popleft(), now)
+            for job_id in new:
+                if job_id in self.entering:
+                    self._add(job_id, now)
+            self.entering = {}
             self._crew.look()
             await checkpoint()
         self._is_admitting = False
@@ -147,8 +176,11 @@ class Core:
     async def _feed(self, source: AsyncIterable[str]) -> None:
         count = 0
         async for job_id in source:
-            self._add(checked_id(job_id), self._loop.time())
-            self._crew.look()
+            if self.keeping is not None:
+                self.admit_later((job_id,))
+            else:
+                self._add(checked_id(job_id), self._loop.time())
+                self._crew.look()
             count += 1
             if count % _SLICE == 0:
                 # A source that never waits would keep everybody else from running.
@@ -166,7 +198,11 @@ class Core:
         """Forget these."""
         unwanted = set(job_ids)
         self.waiting = deque(job_id for job_id in self.waiting if job_id not in unwanted)
+        if self.keeping is not None:
+            self.keeping.discard(tuple(unwanted))
+            self._unwanted |= unwanted
         for job_id in unwanted:
+            self.entering.pop(job_id, None)
             if (entry := self.schedule.get(job_id)) is not None:
                 self._drop(entry)
 
@@ -196,11 +232,12 @@ class Core:
             self._goes_on(entry, answer)
 
     def _ended(self, entry: Entry, job: Job) -> None:
-        self._outcomes[job.outcome.value] += 1
         self._report(Ended(job), entry.job_id)
         self._drop(entry)
         if job.duration is not None:
             self._settings.policy.learn(self._key(job), job.duration)
+            if self.keeping is not None:
+                self.keeping.learned()
 
     def _goes_on(self, entry: Entry, job: Job) -> None:
         now, policy = self._loop.time(), self._settings.policy
@@ -214,7 +251,7 @@ class Core:
             self._report(Changed(job, previous), entry.job_id)
         age = now - entry.born_at
         pause = policy.next_poll(entry.key, age, entry.polls)
-        self._again(entry, now, pause, policy.priority(entry.key, age, pause) if isinstance(policy, Ranking) else REST)
+        self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(entry.key, age, pause))
 
     def _key(self, job: Job) -> Key:
         """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
@@ -264,6 +301,8 @@ class Core:
         self._settings.limits, self._settings.keep_open = Limits(job=0.0), False
         self.inputs.clear()
         now = self._loop.time()
+        self.waiting.extendleft(self.entering)
+        self.entering = {}
         while self.waiting:
             self._add(self.waiting.popleft(), now)
         for entry in list(self.schedule):
@@ -280,10 +319,23 @@ class Core:
     # -- events out ------------------------------------------------------------------------------------------------------
 
     def _report(self, event: Event, job_id: str) -> None:
+        if self.keeping is not None:
+            # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
+            # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
+            self.keeping.report(event)
+        self._deliver(event, job_id)
+
+    def _deliver(self, event: Event, job_id: str | None = None) -> None:
+        match event:
+            case Ended(job):
+                self._outcomes[job.outcome.value] += 1
+            case Abandoned():
+                self._counts["abandoned"] += 1
+            case _:
+                pass
         self._sink.put(event, job_id)
 
     def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
-        self._counts["abandoned"] += 1
         self._report(Abandoned(entry.job_id, Problem.of(error)), entry.job_id)
         self._drop(entry)
 
@@ -298,12 +350,15 @@ class Core:
         if after is not None:
             self._statuses[after] += 1
 
+    def __len__(self) -> int:
+        return len(self.schedule) + len(self.waiting) + len(self.entering)
+
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""
         wakeup = self.schedule.next_wakeup()
         counts = self._counts
         return WatchStats(
-            watched=len(self.schedule) + len(self.waiting),
+            watched=len(self),
             in_flight=len(self._crew.out),
             statuses={status: count for status, count in self._statuses.items() if count},
             undelivered=self._sink.undelivered if self._is_running or self.is_over else 0,

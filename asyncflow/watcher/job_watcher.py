@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import AsyncIterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
@@ -12,13 +13,16 @@ from asyncflow.polling import PollPolicy
 from asyncflow.stream import Stream
 from asyncflow.watcher.core import Core, Settings, WatchStats
 from asyncflow.watcher.entry import Limits
+from asyncflow.watcher.keeping import Receipts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
     from asyncflow.watcher.core import Fetch, JobIds
+    from asyncflow.watcher.keeping import WatchJournal
 
 __all__ = ["JobWatcher", "WatchOptions", "merge"]
 
@@ -36,6 +40,8 @@ class WatchOptions(TypedDict, total=False):
     max_failures: int | None
     keep_open: bool
     buffer: int
+    journal: WatchJournal | None
+    auto_acknowledge: bool
 
 
 def merge(older: Event, newer: Event) -> Event:
@@ -65,8 +71,14 @@ class JobWatcher(Stream[Event]):
     ended, until `aclose`. *wall_clock* tells the time of day, by which a job's age is known.
 
     A consumer may be slow: polling goes on. Up to *buffer* events are kept one by one; beyond that, those of the same job are
-    merged into its latest status, and no ending is ever dropped. Leave the iteration with `break` as you like; `async with`, or
-    `aclose`, waits until all is closed.
+    merged into its latest status, and no ending is ever dropped.
+
+    A *journal* keeps the watch across restarts: ids are on the disk before their first poll, and the next watch on the same
+    journal first delivers the endings that were not acknowledged, then goes on with what has not ended, with these *job_ids* and
+    without. Ids that have ended are not watched again. An ending is acknowledged when its consumer, a task, asks for the next
+    event, or leaves `async with` without an exception; without *auto_acknowledge* only by `acknowledge`.
+
+    Leave the iteration with `break` as you like; `async with`, or `aclose`, waits until all is closed.
     """
 
     def __init__(
@@ -84,6 +96,8 @@ class JobWatcher(Stream[Event]):
         max_failures: int | None = None,
         keep_open: bool = False,
         buffer: int = 1000,
+        journal: WatchJournal | None = None,
+        auto_acknowledge: bool = True,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if concurrency < 1:
@@ -101,19 +115,43 @@ class JobWatcher(Stream[Event]):
                 max_failures=max_failures,
                 keep_open=keep_open,
                 wall_clock=wall_clock,
+                journal=journal,
             )
         )
+        self._receipts = Receipts(core.keeping) if core.keeping is not None and auto_acknowledge else None
         if isinstance(job_ids, AsyncIterable):
             core.inputs.append(job_ids)
         else:
             core.admit_later(job_ids)
         super().__init__(core.run, name="asyncflow watch", buffer=buffer, merge=merge, usage_error=UsageError)
+        if core.keeping is not None:
+            weakref.finalize(self, core.keeping.drop).atexit = False
 
     def add(self, *job_ids: str) -> None:
-        """Watch these too; ids that are watched already stay as they are. An id that has ended may be added anew."""
+        """Watch these too; ids that are watched already stay as they are. An id that has ended may be added anew.
+
+        With a journal it may not, before it is pruned; and an id is safe when `flush` has returned.
+        """
         if self.is_ended or self._core.is_over:
             raise UsageError("this watch is over: make a new one")
         self._core.admit_later(job_ids)
+
+    async def flush(self) -> None:
+        """Return when the journal has every id added so far on the disk, and all that happened before. Without one, at once.
+
+        Raises what keeps the journal from it; `UsageError` when the watch is over.
+        """
+        core = self._core
+        if core.keeping is not None:
+            if self.is_ended or core.is_over:
+                raise UsageError("this watch is over: its journal is closed")
+            self._ensure_started()
+            await core.keeping.add((*core.entering, *core.waiting))
+
+    def acknowledge(self, *events: Event) -> None:
+        """Note in the journal that these events were handled: the next watch does not deliver them again."""
+        if self._core.keeping is not None:
+            self._core.keeping.acknowledge(events)
 
     def discard(self, *job_ids: str) -> None:
         """Stop watching these, without an event. What is not watched is passed over."""
@@ -132,16 +170,39 @@ class JobWatcher(Stream[Event]):
 
     async def __anext__(self) -> Event:
         """Return the next event; cancelling this loses none."""
-        core = self._core
+        core, receipts = self._core, self._receipts
+        if receipts is not None:
+            receipts.settle()
         core.asking += 1
         try:
             core.finish_if_done()
-            return await super().__anext__()
+            event = await super().__anext__()
+        except Exception:
+            # The end, or the error that ended it: whoever acknowledges by asking has asked for the last time.
+            if receipts is not None and core.keeping is not None and self.is_ended:
+                await core.keeping.aclose()
+            raise
         finally:
             core.asking -= 1
+        if receipts is not None:
+            receipts.give(event)
+        return event
+
+    async def aclose(self) -> None:
+        """Stop watching and wait until all is closed, the journal too; what was gathered before can still be read."""
+        await super().aclose()
+        if self._core.keeping is not None:
+            await self._core.keeping.aclose()
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if exc_type is None and self._receipts is not None:
+            self._receipts.settle()
+        await super().__aexit__(exc_type, exc, traceback)
 
     def __len__(self) -> int:
-        return len(self._core.schedule) + len(self._core.waiting)
+        return len(self._core)
 
     def __repr__(self) -> str:
         return f"<JobWatcher of {len(self)} jobs>"

@@ -1,0 +1,37 @@
+"""What a journal says of one job.
+
+Pure: no clock, no I/O, no asyncio.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from asyncflow.events import Event
+from asyncflow.records.base import Discreet
+from asyncflow.redaction import digest, one_line
+
+__all__ = ["STATES", "JournalEntry", "State"]
+
+State = Literal["watched", "ended", "handled"]
+STATES: tuple[State, ...] = ("watched", "ended", "handled")
+
+
+class JournalEntry(Discreet, frozen=True, gc=False, omit_defaults=True):
+    """A job in a journal, in a form that goes through JSON and back.
+
+    *state* is "watched" until the job has ended, then "ended", and "handled" once the ending was acknowledged. *status* is the
+    last one that was seen, None before the first answer; *changes* are all of them, each with its time (aware). *event* is the
+    ending as it is delivered, record and all; that of a job still watched is an `Abandoned` of an earlier watch whose limit of
+    time, or of failures, was reached.
+    """
+
+    job_id: str
+    state: State
+    status: str | None
+    added_at: datetime
+    changed_at: datetime | None = None
+    changes: tuple[tuple[str, datetime], ...] = ()
+    event: Event | None = None
+
+    def __repr__(self) -> str:
+        return one_line(f"<JournalEntry {digest(self.job_id)} {self.state} {self.status or 'never read'}>")
