@@ -107,6 +107,10 @@ class Session:
         self.tally.answered(job_id)
         return job
 
+    def nudge(self, job_id: str) -> bool:
+        """Ask about a job soon; return whether it is watched."""
+        return self._watcher is not None and self._watcher.nudge(job_id)
+
     # -- what can be shown -----------------------------------------------------------------------------------------------
 
     @property

@@ -6,11 +6,12 @@ from datetime import datetime
 
 import click
 
-from asyncflow import PollPolicy, every
+from asyncflow import PollPolicy, every, safety_net
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
 from asyncflow.cli.ids import collect_ids
+from asyncflow.cli.listen import Address, as_address, as_public_url, listening
 from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import host, open_client
@@ -36,7 +37,8 @@ Jobs are shown by a digest of their ids, since ids hold e-mail addresses;
 --json prints whole ids.
 
 \b
-Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
+Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR, and for --listen
+ASYNCFLOW_SECRET: the secret in the replyUrl, else a new one for each run.
 """,
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
@@ -47,6 +49,8 @@ Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
 @click.option("--interval", callback=as_duration, metavar="TIME", help="Ask about each job this often, instead of learning when.")
 @click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second.")
 @click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time.")
+@click.option("--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less.")
+@click.option("--public-url", callback=as_public_url, metavar="URL", help="Where callbacks reach --listen from outside.")
 @color_option
 def watch(
     *,
@@ -58,6 +62,8 @@ def watch(
     interval: float | None,
     rate: float | None,
     concurrency: int,
+    listen: Address | None,
+    public_url: str | None,
     no_color: bool,
 ) -> int:
     """Follow jobs until each has ended.
@@ -66,13 +72,15 @@ def watch(
     """
     job_ids = collect_ids(ids, files)
     tally = Tally(job_ids)
-    policy = every(interval) if interval is not None else PollPolicy()
+    learned = PollPolicy() if listen is None else safety_net(PollPolicy())
+    policy = every(interval) if interval is not None else learned
 
     async def main() -> ExitCode:
         async with open_client(rate=rate, concurrency=concurrency, policy=policy) as client:
             session = Session(client, tally, policy, ("asyncflow watch", f"{count(len(job_ids), 'job')} at {host()}"))
             session.feeds = feeds(session, as_json=as_json, no_color=no_color)
-            await session.follow(job_ids, Times(timeout, job_timeout), concurrency)
+            async with listening(listen, public_url, session.nudge) as session.postscript:
+                await session.follow(job_ids, Times(timeout, job_timeout), concurrency)
         return tally.code
 
     try:
