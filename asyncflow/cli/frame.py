@@ -110,7 +110,7 @@ def _counts(tally: Tally, width: int) -> Line:
 def _instruments(gauges: Gauges) -> Line:
     line: Line = [(f"  {gauges.rate:.0f} requests/s, {gauges.requests:,} in all", "dim")]
     if gauges.throttled:
-        line.append((f", {gauges.throttled:,} times 429", "yellow"))
+        line.append((f", {gauges.throttled:,} x 429", "yellow"))
     if gauges.pause > 0:
         line.append((f", paused for {span(gauges.pause)} as the service asked", "yellow"))
     elif gauges.next_poll is not None and gauges.next_poll >= 1:

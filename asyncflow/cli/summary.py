@@ -59,7 +59,7 @@ def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:
     if tally.failures:
         parts.append(f"{count(tally.failures, 'failed read')}{'' if tally.lost else ' made good'}")
     if gauges.throttled:
-        parts.append(f"{gauges.throttled:,} times 429")
+        parts.append(f"{gauges.throttled:,} x 429")
     return [("; ".join(parts), "dim")]
 
 

@@ -75,7 +75,7 @@ def test_trouble_is_told_where_nothing_moves() -> None:
     calm = drawn(tally)
     tally.failed("job 7", RateLimitedError("slow down", transient=True, status=429))
     troubled = drawn(tally, gauges=Gauges(8.4, 1234, 5, None, 12.0))
-    assert troubled[3] == "  8 requests/s, 1,234 in all, 5 times 429, paused for 12 s as the service asked"
+    assert troubled[3] == "  8 requests/s, 1,234 in all, 5 x 429, paused for 12 s as the service asked"
     assert troubled[4] == "  1 job without an answer, still trying: too many requests [HTTP 429]"
     assert "no answer" in troubled[7]
     assert (len(troubled), troubled[8:]) == (len(calm), calm[8:])
@@ -121,7 +121,7 @@ def test_a_summary_counts_by_kind_and_ranks_reasons() -> None:
         "1 x PUBLIC_ERROR_UNSAFE_GENERATION",
         "1 x no reason given",
         "",
-        "120 requests, 2.0 a second; 2 times 429",
+        "120 requests, 2.0 a second; 2 x 429",
     ]
 
 

@@ -78,8 +78,11 @@ def painted(terminal: tuple[int, int]) -> Iterator[tuple[Screen, Paper, int]]:
         yield Screen(stream, is_plain=True), Paper(), ours
 
 
-def read(terminal: int) -> str:
-    return os.read(terminal, 1 << 16).decode()
+def read(terminal: int, end: str = "\x1b[?2026l") -> str:
+    text = ""
+    while not text.endswith(end):
+        text += os.read(terminal, 1 << 16).decode()
+    return text
 
 
 def test_only_lines_that_changed_are_written_again(painted: tuple[Screen, Paper, int]) -> None:
@@ -109,7 +112,7 @@ def test_the_picture_goes_and_the_cursor_comes_back(painted: tuple[Screen, Paper
     screen.paint(lines_of("one", "two"))
     screen.clear()
     screen.print(lines_of("in the end"))
-    text = read(terminal)
+    text = read(terminal, "in the end\r\n")
     paper.feed(text)
     assert paper.lines == ["in the end", ""]
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
