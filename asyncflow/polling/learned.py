@@ -7,7 +7,7 @@ import math
 from typing import Any, Final
 
 from asyncflow.polling.plan import Distribution, Limits, Plan, plan_for
-from asyncflow.polling.policy import GOLDEN, Key, spread
+from asyncflow.polling.policy import GOLDEN, Key, first_poll
 from asyncflow.polling.schedule import EXPECTED, REST
 
 # How much is remembered: the last durations of a key, the latest polls that found a job running, and the keys themselves.
@@ -181,7 +181,7 @@ class PollPolicy:
 
     def first_poll(self, number: int) -> float:
         """Return the seconds until the first poll of the *number*-th id; all of them are spread over twice the delay."""
-        return spread(number) * max(2.0 * self._delay, self._shortest)
+        return first_poll(number, max(2.0 * self._delay, self._shortest))
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:
         """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation."""

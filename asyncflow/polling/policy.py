@@ -12,6 +12,7 @@ Key = tuple[str, str, str]
 """Which jobs are alike: (service, kind, model), each "" where it is not known."""
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+_FIRST_GAP = 0.1
 _FAILURE_FIRST = 1.0
 _FAILURE_LIMIT = 60.0
 
@@ -56,7 +57,7 @@ class _Blind:
         self._pause = pause
 
     def first_poll(self, number: int) -> float:
-        return spread(number) * self._interval
+        return first_poll(number, self._interval)
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:  # noqa: ARG002 - the protocol's parameters
         return self._pause(polls)
@@ -106,11 +107,15 @@ def failure_delay(failures: int, retry_after: float | None, random: Random) -> f
     return delay if retry_after is None else max(delay, retry_after + full * random.uniform(0.0, 0.1))
 
 
-def spread(number: int) -> float:
-    """Return the *number*-th point of a sequence that fills [0, 1) evenly, however many of them are taken; the 0-th is 0."""
+def first_poll(number: int, interval: float) -> float:
+    """Return when the *number*-th of any number of ids is polled first, so that all fill *interval* seconds evenly.
+
+    The first few come a tenth of a second apart instead: two or three jobs need no spreading, and somebody is waiting for them.
+    """
     share, point = 0.5, 0.0
-    while number:
-        number, bit = divmod(number, 2)
+    rest = number
+    while rest:
+        rest, bit = divmod(rest, 2)
         point += bit * share
         share /= 2.0
-    return point
+    return min(point * interval, number * _FIRST_GAP)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 from random import Random
 
 import pytest
@@ -30,12 +29,16 @@ def test_a_fixed_policy_expects_nothing_and_ranks_nothing() -> None:
 
 @pytest.mark.parametrize("policy", [every(5), PollPolicy(2.5), backoff(5)])
 def test_first_polls_fill_one_interval_evenly_however_many_there_are(policy: PollPolicy) -> None:
-    assert policy.first_poll(0) == 0.0
-    for count in (8, 64, 200, 1024):
-        points = sorted([*(policy.first_poll(number) for number in range(count)), 5.0])
-        gaps = [after - before for before, after in pairwise(points)]
-        assert max(gaps) <= 2 * 5.0 / count * 1.6
-        assert points[-2] < 5.0
+    for count in (64, 200, 1024):
+        points = sorted(policy.first_poll(number) for number in range(count))
+        assert points[-1] < 5.0
+        in_a_second = [sum(start <= point < start + 1 for point in points) for start in points]
+        assert max(in_a_second) <= 1.2 * count / 5 + 10
+
+
+@pytest.mark.parametrize("policy", [every(5), PollPolicy(2.5), backoff(5)])
+def test_the_first_few_need_not_wait_for_a_place_in_a_crowd(policy: PollPolicy) -> None:
+    assert [policy.first_poll(number) for number in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_backoff_grows_to_its_limit() -> None:
