@@ -114,6 +114,7 @@ def test_what_is_no_object_is_said_in_words(body: bytes, says: str) -> None:
         (b'[{"a": 1}]', b'{"a": 1}'),
         (b'{"a":"\xff"}', b'{"a": "\\ufffd"}'),
         (b'{"a":["\\ud83d",{"\\ud83d":null}]}', b'{"a": ["\\ufffd", {"\\ufffd": null}]}'),
+        (b'{"a": "\xff", "b": [1E999, -1E999]}', b'{"a": "\\ufffd", "b": [null, null]}'),
     ],
 )
 def test_copy_is_the_answer_itself_where_others_can_read_it(body: bytes, kept: bytes) -> None:

@@ -82,9 +82,11 @@ def single_line(body: bytes) -> Raw:
 
 
 def clean(value: Json) -> Json:
-    """Return a JSON value with every lone surrogate replaced, so that it can be written as UTF-8."""
+    """Return a JSON value that can be written: lone surrogates replaced, and null for numbers too large for a float (1E999)."""
     if isinstance(value, str):
         return clean_text(value)
+    if isinstance(value, float):
+        return value if value - value == 0 else None
     if isinstance(value, dict):
         return {clean_text(key): clean(item) for key, item in value.items()}
     if isinstance(value, list):
