@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import TextIO
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -19,7 +19,7 @@ __all__ = ["Screen"]
 _BEGIN, _END = "\x1b[?2026h", "\x1b[?2026l"  # a terminal that knows them shows all in between at once
 _HIDE, _SHOW = "\x1b[?25l", "\x1b[?25h"
 _TO_END_OF_LINE, _TO_END_OF_SCREEN = "\x1b[K", "\x1b[J"
-_ASCII = str.maketrans({"━": "#", "─": "-"})
+_ASCII = str.maketrans({"━": "#", "─": "-", "…": "."})
 
 
 class Screen:
@@ -29,6 +29,7 @@ class Screen:
         self._stream = stream
         self._console = Console(file=stream, no_color=True if is_plain else None, highlight=False, markup=False, emoji=False)
         self._is_ascii = not (stream.encoding or "").lower().startswith("utf")
+        self._styles: dict[str, tuple[str, str]] = {"": ("", "")}
         self._shown: list[Line] = []
         self._size = (0, 0)
 
@@ -80,11 +81,27 @@ class Screen:
         return f"\r{up}{_TO_END_OF_SCREEN}"
 
     def _ansi(self, line: Line, columns: int) -> str:
-        text = Text.assemble(*line, no_wrap=True, overflow="ellipsis")
-        text.truncate(columns - 1, overflow="ellipsis")
-        with self._console.capture() as capture:
-            self._console.print(text, end="", soft_wrap=True)
-        return capture.get().translate(_ASCII).replace("…", ".") if self._is_ascii else capture.get()
+        """Return *line* as the terminal wants it, cut off where it is too long for it."""
+        room = columns - 1
+        text = ""
+        for part, style in line:
+            if room <= 0:
+                break
+            cells = cell_len(part)
+            shown = part if cells <= room else f"{set_cell_size(part, room - 1)}…"
+            before, after = self._codes(style)
+            text += f"{before}{shown}{after}"
+            room -= cells
+        return text.translate(_ASCII) if self._is_ascii else text
+
+    def _codes(self, style: str) -> tuple[str, str]:
+        """Return what is written before and after a text in *style*; rich is asked once for each style."""
+        if style not in self._styles:
+            with self._console.capture() as capture:
+                self._console.print(Text("x", style), end="")
+            before, _, after = capture.get().partition("x")
+            self._styles[style] = (before, after)
+        return self._styles[style]
 
     def _write(self, text: str) -> None:
         self._stream.write(text)
