@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from math import inf
 from random import Random
 from typing import TYPE_CHECKING
-
-from anyio.lowlevel import checkpoint
-from msgspec import Struct
 
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Problem, Unreachable
@@ -18,7 +15,10 @@ from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, fa
 from asyncflow.records import Job
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.entry import Entry, Limits
+from asyncflow.watcher.intake import Intake
 from asyncflow.watcher.keeping import Keeping
+from asyncflow.watcher.outlook import Outlook
+from asyncflow.watcher.tally import Tally, WatchStats
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -27,36 +27,13 @@ if TYPE_CHECKING:
     from asyncflow.stream import Sink
     from asyncflow.watcher.keeping import WatchJournal
 
-__all__ = ["Core", "Fetch", "JobIds", "Settings", "WatchStats", "checked_id"]
+__all__ = ["Core", "Fetch", "JobIds", "Settings"]
 
 JobIds = Iterable[str] | AsyncIterable[str]
 Fetch = Callable[[str], Awaitable[Job]]
 
-_SLICE = 2000
-"""Ids added without giving way to the event loop: some milliseconds' worth."""
-
 _GRACE = 1.0
 """Seconds that a poll under way may outlast the timeout of its watch: its answer may be the one that was waited for."""
-
-
-class WatchStats(Struct, frozen=True):
-    """How a watch is doing.
-
-    Now: jobs *watched*, of them *in_flight* (being asked about), their *statuses*, events *undelivered*, and seconds until
-    the *next_poll* (None: nothing is planned). Since the start: *polls*, of them *failed_polls*, outages reported
-    (*unreachable*), jobs *ended* by outcome, and jobs *abandoned*.
-    """
-
-    watched: int
-    in_flight: int
-    statuses: dict[str, int]
-    undelivered: int
-    next_poll: float | None
-    polls: int
-    failed_polls: int
-    unreachable: int
-    ended: dict[str, int]
-    abandoned: int
 
 
 @dataclass(slots=True)
@@ -73,6 +50,7 @@ class Settings:
     keep_open: bool
     wall_clock: Callable[[], datetime]
     journal: WatchJournal | None
+    warn_before: float | None
 
 
 class Core:
@@ -80,28 +58,25 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.schedule: Schedule[Entry] = Schedule()
-        self.waiting: deque[str] = deque()
-        self.inputs: list[AsyncIterable[str]] = []
         self.is_over = False
         self.asking = 0
-        self.entering: dict[str, None] = {}
         self.keeping = Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
+        self.intake = Intake(self._schedule_first, self.schedule.__contains__, self.finish_if_done, self.keeping)
         self._settings = settings
         # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
         self._ranking = settings.policy if isinstance(settings.policy, Ranking) else None
-        self._unwanted: set[str] = set()
         self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._give_up)
+        self._outlook = Outlook(settings.policy, settings.wall_clock, settings.warn_before)
+        self._tally = Tally()
         self._is_running = False
         self._sink: Sink[Event]
         self._loop: asyncio.AbstractEventLoop
         self._done: asyncio.Event
         self._expiry: asyncio.TimerHandle | None = None
-        self._is_admitting = False
+        self._ends_at = inf
+        self._reminders: set[asyncio.TimerHandle] = set()
         self._added = 0
         self._keys: dict[Key, Key] = {}
-        self._counts: Counter[str] = Counter()
-        self._statuses: Counter[str] = Counter()
-        self._outcomes: Counter[str] = Counter()
         self._random = Random()
 
     async def run(self, sink: Sink[Event]) -> None:
@@ -110,99 +85,50 @@ class Core:
         stop: Callable[[], None] | None = None
         try:
             if self.keeping is not None:
-                await self._resume(self.keeping)
+                # Take up what earlier watches left: the jobs that have not ended, and the endings that nobody has handled.
+                self.intake.put_first(await self.keeping.open(sink.fail))
+                await self.keeping.replay(self._deliver)
             self._is_running = True
             stop = self._crew.start(sink)
             if self._settings.timeout is not None:
-                self._expiry = self._loop.call_later(self._settings.timeout, self._expire)
-            for source in self.inputs:
-                sink.start_soon(self._feed, source)
-            await self._admit()
+                self._ends_at = self._loop.time() + self._settings.timeout
+                self._expiry = self._loop.call_at(self._ends_at, self._expire)
+            await self.intake.start(sink)
             await self._done.wait()
             sink.finish()
         finally:
             self.is_over, self._is_running = True, False
+            self.intake.stop()
             if stop is not None:
                 stop()
             if self.keeping is not None:
                 self.keeping.save()
-            if self._expiry is not None:
-                self._expiry.cancel()
-
-    async def _resume(self, keeping: Keeping) -> None:
-        """Take up what earlier watches left: first the endings that nobody has handled, then the jobs that have not ended."""
-        job_ids = await keeping.open(self._sink.fail)
-        ahead = [job_id for job_id in job_ids if job_id not in self._unwanted]
-        self.waiting = deque(dict.fromkeys((*ahead, *self.waiting)))
-        await keeping.replay(self._deliver)
+            for handle in (self._expiry, *self._reminders):
+                if handle is not None:
+                    handle.cancel()
 
     def finish_if_done(self) -> None:
         """End the run if nothing is left to watch and somebody asks for more.
 
         Not before: whoever is handling the last ending may be about to add the next job.
         """
-        is_busy = self.schedule or self.waiting or self.inputs or self._is_admitting or self._settings.keep_open
+        is_busy = self.schedule or self.intake.is_open or self._settings.keep_open
         if self._is_running and self.asking and not is_busy and not self._sink.undelivered:
             self._done.set()
 
-    # -- ids in and out --------------------------------------------------------------------------------------------------
-
-    def admit_later(self, job_ids: Iterable[object]) -> None:
-        """Take over ids that are not watched yet; they are scheduled as soon as the watch runs."""
-        new = [job_id for job_id in dict.fromkeys(map(checked_id, job_ids)) if job_id not in self.schedule]
-        self.waiting.extend(new)
-        self._unwanted.difference_update(new)
-        if self._is_running and not self._is_admitting:
-            self._is_admitting = True
-            self._sink.start_soon(self._admit)
-
-    async def _admit(self) -> None:
-        """Schedule the ids that wait for it, in slices, so that a hundred thousand of them do not stop the event loop."""
-        self._is_admitting = True
-        while self.waiting:
-            self.entering = dict.fromkeys(self.waiting.popleft() for _ in range(min(_SLICE, len(self.waiting))))
-            # An id that is polled before it is on the disk could end, be delivered, and be unknown after a crash.
-            new = self.entering if self.keeping is None else await self.keeping.add(tuple(self.entering))
-            now = self._loop.time()
-            for job_id in new:
-                if job_id in self.entering:
-                    self._add(job_id, now)
-            self.entering = {}
-            self._crew.look()
-            await checkpoint()
-        self._is_admitting = False
-        self.finish_if_done()
-
-    async def _feed(self, source: AsyncIterable[str]) -> None:
-        count = 0
-        async for job_id in source:
-            if self.keeping is not None:
-                self.admit_later((job_id,))
-            else:
-                self._add(checked_id(job_id), self._loop.time())
-                self._crew.look()
-            count += 1
-            if count % _SLICE == 0:
-                # A source that never waits would keep everybody else from running.
-                await checkpoint()
-        if source in self.inputs:
-            self.inputs.remove(source)
-        self.finish_if_done()
-
-    def _add(self, job_id: str, now: float) -> None:
-        if job_id not in self.schedule:
-            self.schedule.add(Entry(job_id, now), now + self._settings.policy.first_poll(self._added))
-            self._added += 1
+    def _schedule_first(self, job_ids: Iterable[str]) -> None:
+        now, first_poll = self._loop.time(), self._settings.policy.first_poll
+        for job_id in job_ids:
+            if job_id not in self.schedule:
+                self.schedule.add(Entry(job_id, now), now + first_poll(self._added))
+                self._added += 1
+        self._crew.look()
 
     def discard(self, job_ids: Iterable[str]) -> None:
         """Forget these."""
         unwanted = set(job_ids)
-        self.waiting = deque(job_id for job_id in self.waiting if job_id not in unwanted)
-        if self.keeping is not None:
-            self.keeping.discard(tuple(unwanted))
-            self._unwanted |= unwanted
+        self.intake.discard(unwanted)
         for job_id in unwanted:
-            self.entering.pop(job_id, None)
             if (entry := self.schedule.get(job_id)) is not None:
                 self._drop(entry)
 
@@ -219,7 +145,7 @@ class Core:
         answer = await self._crew.ask(self._settings.fetch, entry.job_id)
         if self.schedule.get(entry.job_id) is not entry:
             return
-        self._counts["polls"] += 1
+        self._tally.polls += 1
         if isinstance(answer, AsyncflowError):
             self._failed(entry, answer)
         elif not isinstance(answer, Job):
@@ -232,6 +158,7 @@ class Core:
             self._goes_on(entry, answer)
 
     def _ended(self, entry: Entry, job: Job) -> None:
+        self._warn(job)
         self._report(Ended(job), entry.job_id)
         self._drop(entry)
         if job.duration is not None:
@@ -244,12 +171,13 @@ class Core:
         if entry.key is None:
             entry.key = self._key(job)
             entry.note_birth(job, now, self._settings.wall_clock())
-        previous = entry.status
+            self._outlook.entered(entry)
+            self._warn(job)
+        previous, age = entry.status, now - entry.born_at
         entry.note_answer(job, now)
         if job.status != previous:
-            self._count_status(previous, job.status)
-            self._report(Changed(job, previous), entry.job_id)
-        age = now - entry.born_at
+            self._tally.moved(previous, job.status)
+            self._report(Changed(job, previous, self._outlook.expected_end_at(entry.key, age)), entry.job_id)
         pause = policy.next_poll(entry.key, age, entry.polls)
         self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(entry.key, age, pause))
 
@@ -263,16 +191,17 @@ class Core:
             # Asking on would only repeat the refusal.
             self._sink.fail(error)
             return
-        self._counts["failed_polls"] += 1
+        self._tally.failed_polls += 1
         entry.failures += 1
-        if not error.transient or entry.failures == self._settings.max_failures:
+        now = self._loop.time()
+        is_too_late = error.retry_after is not None and now + error.retry_after >= self._ends_at
+        if not error.transient or entry.failures == self._settings.max_failures or is_too_late:
             self._abandon(entry, error)
             return
         if not entry.is_unreachable:
             entry.is_unreachable = True
-            self._counts["unreachable"] += 1
             self._report(Unreachable(entry.job_id, self._settings.wall_clock(), Problem.of(error)), entry.job_id)
-        self._again(entry, self._loop.time(), failure_delay(entry.failures, error.retry_after, self._random))
+        self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
 
     def _again(self, entry: Entry, now: float, pause: float, priority: int = REST) -> None:
         """Plan the next poll, the last one for the moment at which a limit of time is reached."""
@@ -299,12 +228,8 @@ class Core:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
         timeout = self._settings.timeout or 0.0
         self._settings.limits, self._settings.keep_open = Limits(job=0.0), False
-        self.inputs.clear()
         now = self._loop.time()
-        self.waiting.extendleft(self.entering)
-        self.entering = {}
-        while self.waiting:
-            self._add(self.waiting.popleft(), now)
+        self.intake.drain()
         for entry in list(self.schedule):
             if entry not in self._crew.out:
                 self._give_up(entry, now)
@@ -326,14 +251,16 @@ class Core:
         self._deliver(event, job_id)
 
     def _deliver(self, event: Event, job_id: str | None = None) -> None:
-        match event:
-            case Ended(job):
-                self._outcomes[job.outcome.value] += 1
-            case Abandoned():
-                self._counts["abandoned"] += 1
-            case _:
-                pass
+        self._tally.reported(event)
         self._sink.put(event, job_id)
+
+    def _warn(self, job: Job) -> None:
+        """Report what of *job* expires: now if it is soon, else when it will be, should the watch last as long."""
+        for seconds, warning in self._outlook.warnings(job):
+            if seconds:
+                self._reminders.add(self._loop.call_later(seconds, self._sink.put, warning, warning.key))
+            else:
+                self._sink.put(warning, warning.key)
 
     def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
         self._report(Abandoned(entry.job_id, Problem.of(error)), entry.job_id)
@@ -341,33 +268,28 @@ class Core:
 
     def _drop(self, entry: Entry) -> None:
         self.schedule.discard(entry.job_id)
-        self._count_status(entry.status, None)
+        self._tally.moved(entry.status, None)
+        self._outlook.left(entry)
         self.finish_if_done()
 
-    def _count_status(self, before: str | None, after: str | None) -> None:
-        if before is not None:
-            self._statuses[before] -= 1
-        if after is not None:
-            self._statuses[after] += 1
-
     def __len__(self) -> int:
-        return len(self.schedule) + len(self.waiting) + len(self.entering)
+        return len(self.schedule) + len(self.intake)
 
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""
-        wakeup = self.schedule.next_wakeup()
-        counts = self._counts
+        wakeup, tally, is_running = self.schedule.next_wakeup(), self._tally, self._is_running
         return WatchStats(
             watched=len(self),
             in_flight=len(self._crew.out),
-            statuses={status: count for status, count in self._statuses.items() if count},
-            undelivered=self._sink.undelivered if self._is_running or self.is_over else 0,
-            next_poll=max(wakeup - self._loop.time(), 0.0) if wakeup is not None and self._is_running else None,
-            polls=counts["polls"],
-            failed_polls=counts["failed_polls"],
-            unreachable=counts["unreachable"],
-            ended=dict(self._outcomes),
-            abandoned=counts["abandoned"],
+            statuses=dict(tally.statuses),
+            undelivered=self._sink.undelivered if is_running or self.is_over else 0,
+            next_poll=max(wakeup - self._loop.time(), 0.0) if wakeup is not None and is_running else None,
+            expected_end_at=self._outlook.last_end_at(self._loop.time()) if is_running else None,
+            polls=tally.polls,
+            failed_polls=tally.failed_polls,
+            unreachable=tally.unreachable,
+            ended=dict(tally.outcomes),
+            abandoned=tally.abandoned,
         )
 
 
@@ -385,10 +307,3 @@ def _is_another(job: Job) -> bool:
     job's own.
     """
     return job.answered_id is not None and job.answered_id.partition("-")[0] != job.job_id.partition("-")[0]
-
-
-def checked_id(job_id: object) -> str:
-    """Return *job_id* if it can be one."""
-    if not isinstance(job_id, str) or not job_id.strip():
-        raise UsageError("a job id is a str that is not empty")
-    return job_id

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from anyio.lowlevel import checkpoint
 
 from asyncflow.errors import AsyncflowError, RateLimitedError, UsageError
 from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
@@ -21,6 +24,7 @@ W = TypeVar("W", bound=Watched)
 
 _TICK = 0.001
 _MOMENT = 1e-4
+_IN_A_ROW = 8
 
 
 class Crew(Generic[W]):
@@ -69,9 +73,14 @@ class Crew(Generic[W]):
     def look(self, not_before: float = -inf) -> None:
         """Have a worker look at the schedule when something is due, and not before the budget allows it."""
         due = self._schedule.next_wakeup()
-        if due is None or self._sink is None:
+        if due is not None:
+            self.expect(max(due, not_before))
+
+    def expect(self, at: float) -> None:
+        """Have a worker look at the schedule when something is due *at* that time, unless one looks before anyway."""
+        if self._sink is None or (self._timer is not None and self._timer.when() <= at):
             return
-        now, at = self._loop.time(), max(due, not_before)
+        now = self._loop.time()
         if at <= now and self._pacer is not None:
             at = now + self._pacer.peek(now, self._announced or Priority.NUDGED)
         if at <= now:
@@ -103,7 +112,10 @@ class Crew(Generic[W]):
         self.wake()
 
     async def _work(self) -> None:
-        while True:
+        for number in count():
+            if number % _IN_A_ROW == _IN_A_ROW - 1:
+                # A fetch that answers from memory never waits, and would keep the loop until nothing is due any more.
+                await checkpoint()
             entry = self._take()
             if entry is None:
                 turn = self._loop.create_future()

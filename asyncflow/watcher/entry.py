@@ -22,6 +22,9 @@ __all__ = ["Entry", "Limits"]
 
 _NOT_STARTED = frozenset({"created", "pending"})
 
+_USUAL = {status: status for status in ("created", "started", "pending")}
+"""One string for each of the usual statuses: that of a record is a new one every time, and would be kept with each job."""
+
 _RETENTION = 7 * 86400.0
 """Seconds for which Google Flow keeps a record: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
 
@@ -30,7 +33,8 @@ class Entry(Watched):
     """A watched job. The record itself is not kept: a hundred thousand of them would be.
 
     Instants are on the loop's clock: *added_at* to the watch, *born_at* by the record's creation time, *moved_at* when status
-    or update time last changed. *status* is None before the first answer, *failures* counts failed polls in a row.
+    or update time last changed, if that is noted. *status* is None before the first answer, *failures* counts failed polls in a
+    row.
     """
 
     __slots__ = ("added_at", "born_at", "failures", "is_unreachable", "key", "moved_at", "polls", "status", "updated_at")
@@ -51,13 +55,13 @@ class Entry(Watched):
             if 0 < age < _RETENTION:
                 self.born_at = now - age
 
-    def note_answer(self, job: Job, now: float) -> None:
-        """Take over where the job stands."""
+    def note_answer(self, job: Job, now: float, *, moves: bool = True) -> None:
+        """Take over where the job stands; without *moves*, which take memory, not when it got there."""
         self.polls += 1
         self.failures, self.is_unreachable = 0, False
-        if job.status != self.status or job.updated_at != self.updated_at:
+        if moves and (job.status != self.status or job.updated_at != self.updated_at):
             self.moved_at, self.updated_at = now, job.updated_at
-        self.status = job.status
+        self.status = _USUAL.get(job.status, job.status)
 
 
 @dataclass(frozen=True, slots=True)

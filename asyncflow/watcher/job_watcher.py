@@ -11,7 +11,7 @@ from asyncflow.errors import UsageError
 from asyncflow.events import Changed, Event, Unreachable
 from asyncflow.polling import PollPolicy
 from asyncflow.stream import Stream
-from asyncflow.watcher.core import Core, Settings, WatchStats
+from asyncflow.watcher.core import Core, Settings
 from asyncflow.watcher.entry import Limits
 from asyncflow.watcher.keeping import Receipts
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.watcher.core import Fetch, JobIds
     from asyncflow.watcher.keeping import WatchJournal
+    from asyncflow.watcher.tally import WatchStats
 
 __all__ = ["JobWatcher", "WatchOptions", "merge"]
 
@@ -40,6 +41,7 @@ class WatchOptions(TypedDict, total=False):
     max_failures: int | None
     keep_open: bool
     buffer: int
+    warn_before: float | None
     journal: WatchJournal | None
     auto_acknowledge: bool
 
@@ -47,8 +49,8 @@ class WatchOptions(TypedDict, total=False):
 def merge(older: Event, newer: Event) -> Event:
     """Return the event that stands for two of a job when the consumer is far behind: its latest status, and any ending."""
     match older, newer:
-        case Changed(_, previous), Changed(job, _):
-            return Changed(job, previous)
+        case Changed(_, previous), Changed(job, _, expected_end_at):
+            return Changed(job, previous, expected_end_at)
         case Changed(), Unreachable():
             return older
         case _:
@@ -68,7 +70,8 @@ class JobWatcher(Stream[Event]):
     *job_timeout* for a job in all, each counted from `add`, and *timeout* for the watch. A job that passes one is `Abandoned`;
     the poll made at that moment may still win, and nothing is cancelled at the service. After *max_failures* polls in a row
     without an answer a job is abandoned too; by default it never is. With *keep_open* the iteration goes on when all jobs have
-    ended, until `aclose`. *wall_clock* tells the time of day, by which a job's age is known.
+    ended, until `aclose`. *warn_before* asks for an `Expiring` event that many seconds before the links of an ended job, or the
+    record of a running one, are gone, as far as the watch lasts. *wall_clock* tells the time of day, by which ages are known.
 
     A consumer may be slow: polling goes on. Up to *buffer* events are kept one by one; beyond that, those of the same job are
     merged into its latest status, and no ending is ever dropped.
@@ -98,6 +101,7 @@ class JobWatcher(Stream[Event]):
         buffer: int = 1000,
         journal: WatchJournal | None = None,
         auto_acknowledge: bool = True,
+        warn_before: float | None = None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if concurrency < 1:
@@ -115,14 +119,15 @@ class JobWatcher(Stream[Event]):
                 max_failures=max_failures,
                 keep_open=keep_open,
                 wall_clock=wall_clock,
+                warn_before=warn_before,
                 journal=journal,
             )
         )
         self._receipts = Receipts(core.keeping) if core.keeping is not None and auto_acknowledge else None
         if isinstance(job_ids, AsyncIterable):
-            core.inputs.append(job_ids)
+            core.intake.attach(job_ids)
         else:
-            core.admit_later(job_ids)
+            core.intake.put(job_ids)
         super().__init__(core.run, name="asyncflow watch", buffer=buffer, merge=merge, usage_error=UsageError)
         if core.keeping is not None:
             weakref.finalize(self, core.keeping.drop).atexit = False
@@ -134,7 +139,7 @@ class JobWatcher(Stream[Event]):
         """
         if self.is_ended or self._core.is_over:
             raise UsageError("this watch is over: make a new one")
-        self._core.admit_later(job_ids)
+        self._core.intake.put(job_ids)
 
     async def flush(self) -> None:
         """Return when the journal has every id added so far on the disk, and all that happened before. Without one, at once.
@@ -146,7 +151,7 @@ class JobWatcher(Stream[Event]):
             if self.is_ended or core.is_over:
                 raise UsageError("this watch is over: its journal is closed")
             self._ensure_started()
-            await core.keeping.add((*core.entering, *core.waiting))
+            await core.keeping.add(core.intake.on_the_way)
 
     def acknowledge(self, *events: Event) -> None:
         """Note in the journal that these events were handled: the next watch does not deliver them again."""

@@ -1,0 +1,70 @@
+"""What a watch has counted.
+
+Pure: no clock, no I/O, no asyncio.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from msgspec import Struct
+
+from asyncflow.events import Abandoned, Ended, Event, Unreachable
+
+__all__ = ["Tally", "WatchStats"]
+
+
+class WatchStats(Struct, frozen=True):
+    """How a watch is doing.
+
+    Now: jobs *watched*, of them *in_flight* (being asked about), their *statuses*, events *undelivered*, seconds until the
+    *next_poll* (None: nothing is planned), and when the last job that has been read will probably have ended
+    (*expected_end_at*, aware, None: nothing is known). Since the start: *polls*, of them *failed_polls*, outages reported
+    (*unreachable*), jobs *ended* by outcome, and jobs *abandoned*.
+    """
+
+    watched: int
+    in_flight: int
+    statuses: dict[str, int]
+    undelivered: int
+    next_poll: float | None
+    expected_end_at: datetime | None
+    polls: int
+    failed_polls: int
+    unreachable: int
+    ended: dict[str, int]
+    abandoned: int
+
+
+class Tally:
+    """Polls and events since the start, and the statuses of the jobs that are watched."""
+
+    def __init__(self) -> None:
+        self.polls = 0
+        self.failed_polls = 0
+        self.unreachable = 0
+        self.abandoned = 0
+        self.outcomes: Counter[str] = Counter()
+        self.statuses: Counter[str] = Counter()
+
+    def reported(self, event: Event) -> None:
+        """Count an event."""
+        match event:
+            case Ended(job):
+                self.outcomes[job.outcome.value] += 1
+            case Abandoned():
+                self.abandoned += 1
+            case Unreachable():
+                self.unreachable += 1
+            case _:
+                pass
+
+    def moved(self, before: str | None, after: str | None) -> None:
+        """Count a job under another status; None stands for one that was never read, or that is not watched any more."""
+        if before is not None:
+            self.statuses[before] -= 1
+            if not self.statuses[before]:
+                del self.statuses[before]
+        if after is not None:
+            self.statuses[after] += 1
