@@ -26,6 +26,9 @@ _TICK = 0.001
 _MOMENT = 1e-4
 _IN_A_ROW = 8
 
+# To call the class for a value takes longer than the pacer does to decide.
+_PRIORITIES = tuple(Priority)
+
 
 class Crew(Generic[W]):
     """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
@@ -52,13 +55,14 @@ class Crew(Generic[W]):
         self._sink: Sink[Any] | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._workers = 0
+        self._is_told = False
         self._timer: asyncio.TimerHandle | None = None
         self._announced: Priority | None = None
 
     def start(self, sink: Sink[Any]) -> Callable[[], None]:
         """Begin, with workers in the task group of *sink*; return what ends it."""
         self._sink, self._loop = sink, asyncio.get_running_loop()
-        unsubscribe = self._pacer.subscribe(self.wake) if self._pacer is not None else None
+        unsubscribe = self._pacer.subscribe(self._hear) if self._pacer is not None else None
 
         def stop() -> None:
             self._sink = None
@@ -102,6 +106,16 @@ class Crew(Generic[W]):
             self._workers += 1
             self._sink.start_soon(self._work)
 
+    def _hear(self) -> None:
+        """Look when this step of the loop is over: who made the news, a worker perhaps, may have acted on it by then."""
+        if not self._is_told:
+            self._is_told = True
+            self._loop.call_soon(self._heed)
+
+    def _heed(self) -> None:
+        self._is_told = False
+        self.look()
+
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -135,16 +149,18 @@ class Crew(Generic[W]):
         pacer, now = self._pacer, self._loop.time()
         while due := self._schedule.take_due(now, 1):
             entry = due[0]
-            delay = pacer.take(now, Priority(entry.priority)) if pacer is not None else 0.0
+            delay = pacer.take(now, _PRIORITIES[entry.priority]) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
                 self._announce(None)
                 if pacer is not None:
                     pacer.slipped(now - entry.due)
-                self.look()
+                # Where all are busy, the first to come back looks.
+                if not self._is_told and (self._idle or self._workers < self._concurrency):
+                    self.look()
                 return entry
             if not self._give_up(entry, now):
-                self._announce(Priority(entry.priority))
+                self._announce(_PRIORITIES[entry.priority])
                 self._schedule.reschedule(entry, entry.due, entry.priority)
                 self.look(now + delay)
                 return None
