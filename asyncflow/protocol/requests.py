@@ -5,11 +5,12 @@ Pure: no clock, no I/O, no asyncio. A call that cannot work is refused here, bef
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct
 
 from asyncflow.errors import UsageError
 from asyncflow.redaction import digest, redact
@@ -26,10 +27,10 @@ DETAILS = ("summary", "executing", "history")
 _LONGEST_ID = 512
 # The characters of a path segment (RFC 3986, 3.3). Google Flow answers 400 to an id whose ":" or "@" is escaped.
 _RAW_SAFE = ":@!$&'()*+,;=-._~"
+_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9:@!$&'()*+,;=._~-]*")
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Request:
+class Request(Struct, frozen=True, gc=False):
     """One request, and what a good answer to it *expects* to be.
 
     *target* is the literal path and query, encoded already: it must reach the wire as it is, and for a file it is the whole link.
@@ -136,7 +137,11 @@ def _service(job_id: str, service: str | None) -> str:
 
 
 def _job_target(service: str, job_id: str) -> str:
-    return f"/v1/{service}/jobs/{quote(job_id, _RAW_SAFE if service == 'google-flow' else '')}"
+    if service != "google-flow":
+        job_id = quote(job_id, "")
+    elif _NOTHING_TO_QUOTE.fullmatch(job_id) is None:
+        job_id = quote(job_id, _RAW_SAFE)
+    return f"/v1/{service}/jobs/{job_id}"
 
 
 def _check_service(service: str) -> None:
