@@ -117,12 +117,14 @@ class Core:
             self._done.set()
 
     def _schedule_first(self, job_ids: Iterable[str]) -> None:
-        now, first_poll = self._loop.time(), self._settings.policy.first_poll
+        now, first_poll, first = self._loop.time(), self._settings.policy.first_poll, inf
         for job_id in job_ids:
             if job_id not in self.schedule:
-                self.schedule.add(Entry(job_id, now), now + first_poll(self._added))
+                at = now + first_poll(self._added)
+                self.schedule.add(Entry(job_id, now), at)
                 self._added += 1
-        self._crew.look()
+                first = min(first, at)
+        self._crew.expect(first)
 
     def discard(self, job_ids: Iterable[str]) -> None:
         """Forget these."""
@@ -133,10 +135,15 @@ class Core:
                 self._drop(entry)
 
     def nudge(self, job_id: str) -> bool:
-        """Plan a poll for now; return whether the job is scheduled."""
-        if not self._is_running or not self.schedule.hasten(job_id, self._loop.time()):
+        """Plan a poll for now; return whether the job is watched."""
+        if not self._is_running:
             return False
-        self._crew.look()
+        if _running_loop() is not self._loop:
+            raise UsageError("nudge a watch on its own event loop: from elsewhere by loop.call_soon_threadsafe")
+        now = self._loop.time()
+        if not self.schedule.hasten(job_id, now):
+            return job_id in self.intake
+        self._crew.expect(now)
         return True
 
     # -- one poll --------------------------------------------------------------------------------------------------------
@@ -174,7 +181,7 @@ class Core:
             self._outlook.entered(entry)
             self._warn(job)
         previous, age = entry.status, now - entry.born_at
-        entry.note_answer(job, now)
+        entry.note_answer(job, now, moves=self._settings.limits.stall is not None)
         if job.status != previous:
             self._tally.moved(previous, job.status)
             self._report(Changed(job, previous, self._outlook.expected_end_at(entry.key, age)), entry.job_id)
@@ -291,6 +298,13 @@ class Core:
             ended=dict(tally.outcomes),
             abandoned=tally.abandoned,
         )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _concerns_all(error: AsyncflowError) -> bool:

@@ -48,6 +48,9 @@ class Intake:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._entering)
 
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._entering or job_id in self._waiting
+
     @property
     def on_the_way(self) -> tuple[str, ...]:
         """The ids that are not scheduled yet."""

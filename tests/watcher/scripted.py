@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from asyncflow.errors import ServiceError
-from asyncflow.events import Changed, Ended
+from asyncflow.events import Changed, Ended, Expiring
 from asyncflow.records import FlowJob, Job, Media
 from asyncflow.testing import call_later, now
 
@@ -76,7 +76,7 @@ def words(events: Iterable[Event]) -> list[str]:
     """Return events as words, such as "changed a started"."""
     out: list[str] = []
     for event in events:
-        if isinstance(event, Changed | Ended):
+        if isinstance(event, Changed | Ended | Expiring):
             out.append(f"{type(event).__name__.lower()} {event.job.job_id} {event.job.status}")
         else:
             out.append(f"{type(event).__name__.lower()} {event.job_id} {event.error.kind}")

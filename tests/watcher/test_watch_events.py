@@ -370,6 +370,27 @@ async def test_a_nudge_before_the_start_finds_nothing() -> None:
     assert not JobWatcher(Service(LIFE).read, ["a"]).nudge("a")
 
 
+@pytest.mark.virtual_time
+async def test_a_nudge_for_an_id_on_its_way_in_finds_it() -> None:
+    service = Service([(0, "completed")])
+    async with JobWatcher(service.read, keep_open=True) as watcher:
+        await elapse(1)
+        watcher.add("a")
+        assert watcher.nudge("a")
+        assert words([await anext(watcher)]) == ["ended a completed"]
+
+
+@pytest.mark.asyncio
+async def test_a_nudge_from_another_thread_is_refused() -> None:
+    async def read(job_id: str) -> Job:
+        return job(job_id, "started")
+
+    async with JobWatcher(read, ["a"]) as watcher:
+        assert isinstance(await anext(watcher), Changed)
+        with pytest.raises(UsageError, match="call_soon_threadsafe"):
+            await asyncio.to_thread(watcher.nudge, "a")
+
+
 # -- a consumer that sleeps ------------------------------------------------------------------------------------------------
 
 
