@@ -152,7 +152,7 @@ class Run(Generic[T]):
         self._is_dropped = True
         if self._buffer.is_ended:
             self._report_unread()
-        else:
+        elif not self._is_ending:  # else somebody asked for its end, and did not wait for it
             self._abandon()
             warnings.warn(f"{self._name} was dropped without aclose()", ResourceWarning, stacklevel=2)
 

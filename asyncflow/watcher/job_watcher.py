@@ -195,9 +195,16 @@ class JobWatcher(Stream[Event]):
 
     async def aclose(self) -> None:
         """Stop watching and wait until all is closed, the journal too; what was gathered before can still be read."""
-        await super().aclose()
-        if self._core.keeping is not None:
-            await self._core.keeping.aclose()
+        keeping = self._core.keeping
+        try:
+            await super().aclose()
+        except BaseException:
+            # Cancelled natively: nobody waits any more, and the run ends by itself. So must the journal.
+            if keeping is not None:
+                keeping.drop()
+            raise
+        if keeping is not None:
+            await keeping.aclose()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

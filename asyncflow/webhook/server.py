@@ -49,8 +49,10 @@ class CallbackServer(web.Server):
     @asynccontextmanager
     async def listen(self, host: str, port: int) -> AsyncGenerator[str]:
         """Listen while the block lasts, and give the URL."""
-        listener = await asyncio.get_running_loop().create_server(self, host, port)
+        # It starts in a second step, because whoever is cancelled at the end of the first would leave it behind.
+        listener = await asyncio.get_running_loop().create_server(self, host, port, start_serving=False)
         try:
+            await listener.start_serving()
             address, number = listener.sockets[0].getsockname()[:2]
             yield f"http://[{address}]:{number}" if ":" in address else f"http://{address}:{number}"
         finally:
