@@ -112,10 +112,6 @@ def first_poll(number: int, interval: float) -> float:
 
     The first few come a tenth of a second apart instead: two or three jobs need no spreading, and somebody is waiting for them.
     """
-    share, point = 0.5, 0.0
-    rest = number
-    while rest:
-        rest, bit = divmod(rest, 2)
-        point += bit * share
-        share /= 2.0
+    # Its binary digits in reverse, as a fraction.
+    point = int(bin(number)[:1:-1], 2) / (1 << number.bit_length())
     return min(point * interval, number * _FIRST_GAP)
