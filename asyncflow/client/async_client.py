@@ -11,7 +11,7 @@ from asyncflow import protocol
 from asyncflow.client.budget import Budget
 from asyncflow.client.calls import Calls
 from asyncflow.client.connection import Connection
-from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_token, positive
+from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
 from asyncflow.errors import AsyncflowError, JobFailedError, UsageError
 from asyncflow.events import Abandoned, Ended
 from asyncflow.pacing import Pacer
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from asyncflow.client.options import Token
+    from asyncflow.client.options import Lane, Token
     from asyncflow.polling import Policy
     from asyncflow.protocol import Request
     from asyncflow.records import AssetLink, FlowStats, Job, MusicStats
@@ -46,7 +46,8 @@ class AsyncClient:
     own, for proxies and the like: it is used and never closed. *timeout* bounds one request, in seconds; *max_retries* is how
     often a read is repeated after a transient error. *concurrency* and *rate* are hard ceilings for requests in flight and
     requests a second; below them `pacer` learns what the service bears. Give two clients the same *pacer* if they share a
-    token. *policy* says when jobs are asked about again.
+    token. *policy* says when jobs are asked about again. *lane* is how reads are sent: "auto" takes the fast lane where that is
+    known to be safe and aiohttp's public session elsewhere, "reference" always that session; see `lane`.
 
     Nothing is opened before the first request. A client belongs to the event loop of its first request. Errors: `UsageError` for
     what cannot work, before any request is made; every other `AsyncflowError` comes from an answer or from its absence.
@@ -64,6 +65,7 @@ class AsyncClient:
         rate: float | None = None,
         pacer: Pacer | None = None,
         policy: Policy | None = None,
+        lane: Lane = "auto",
     ) -> None:
         self._options = Options(
             token=checked_token(token),
@@ -75,7 +77,7 @@ class AsyncClient:
         if rate is not None:
             positive("rate", rate)
         at_least("concurrency", concurrency, 1)
-        self._connection = Connection(session)
+        self._connection = Connection(session, checked_lane(lane, is_borrowed=session is not None))
         self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._calls = Calls(self._connection, self._budget)
 
@@ -83,6 +85,15 @@ class AsyncClient:
     def pacer(self) -> Pacer:
         """The request budget that everything done through this client shares."""
         return self._budget.pacer
+
+    @property
+    def lane(self) -> str:
+        """How the next read is sent: "fast", on connections of our own, or "reference", through aiohttp's session.
+
+        Both say the same and hear the same. A borrowed session, an aiohttp that was not tested, and whoever traces or mocks
+        aiohttp's sessions get the reference lane; the environment variable ASYNCFLOW_LANE decides where the client does not.
+        """
+        return self._connection.lane
 
     def with_options(
         self,

@@ -83,10 +83,12 @@ class Calls:
         loop = asyncio.get_running_loop()
         start = loop.time()
         outcome: Answer | AsyncflowError | None = None
-        timeout = min(longest or options.timeout, max(deadline - start, 0.001))
+        deadline = min(start + (longest or options.timeout), deadline)
         try:
-            reply = await self._connection.exchange(request, options, timeout)
-            outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=datetime.now(UTC))
+            reply = await self._connection.exchange(request, options, deadline)
+            # What an instant counts from is asked of refusals only.
+            now = None if reply.status < 300 else datetime.now(UTC)
+            outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=now)
         except AsyncflowError as error:
             outcome = error
             raise

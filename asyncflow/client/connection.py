@@ -1,52 +1,55 @@
-"""One aiohttp session, and one request on it: what goes out, what comes back, and what can go wrong in between."""
+"""What a client and those made from it share on the way to the service: a session, the lane of its reads, one event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, NamedTuple
+import logging
+from typing import TYPE_CHECKING
 
 import aiohttp
 import anyio
 from yarl import URL
 
 from asyncflow import protocol
-from asyncflow.errors import DecodeError, TransportError, UsageError
+from asyncflow.client.deadlines import Deadlines
+from asyncflow.client.fast_lane import FastLane, Unfit, is_fit, is_untouched
+from asyncflow.client.reference_lane import ask_session, make_session
+from asyncflow.errors import TransportError, UsageError
 from asyncflow.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from asyncflow.client.options import Options
+    from asyncflow.client.options import Lane, Options
+    from asyncflow.client.wire import Reply
     from asyncflow.protocol import Request
 
-__all__ = ["Connection", "Reply"]
+__all__ = ["Connection"]
+
+_log = logging.getLogger("asyncflow.client")
 
 _KEEP_ALIVE = 90.0
 """Seconds an idle connection is kept: longer than any polling interval, so that a poll does not pay for a new TLS handshake."""
 
-_LONGEST_ANSWER_BYTES = 128 * 2**20
-"""More than any answer has; ten videos joined into one come as some ninety megabytes of base64."""
-
-
-class Reply(NamedTuple):
-    """An answer as it came."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
 
 class Connection:
-    """What a client and those made from it share: a session, made when it is first needed, and the event loop it belongs to."""
+    """A session, made when it is first needed, and the event loop it belongs to.
 
-    def __init__(self, session: aiohttp.ClientSession | None) -> None:
+    *lane* is how reads go: "fast" on connections of their own, "reference" through the session, "auto" the fast way where that
+    is known to be safe.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession | None, lane: Lane) -> None:
         self.is_closed = False
         self._session = session
         self._is_borrowed = session is not None
+        self._is_fast = lane == "fast" or (lane == "auto" and is_fit())
+        self._fast: FastLane | None = None
+        self._deadlines = Deadlines()
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def lane(self) -> str:
+        """Which way the next read goes: "fast" or "reference"."""
+        return "fast" if self._is_fast and is_untouched() else "reference"
 
     def now(self) -> float:
         """Return the loop's time; `UsageError` on another loop than that of the first call, and when closed."""
@@ -63,47 +66,49 @@ class Connection:
         if self.is_closed:
             raise UsageError("this client is closed; make a new one")
 
-    async def exchange(self, request: Request, options: Options, timeout: float) -> Reply:
-        """Send *request* once and return the whole answer, all within *timeout* seconds.
+    async def exchange(self, request: Request, options: Options, deadline: float) -> Reply:
+        """Send *request* once and return the whole answer, all of it before *deadline*, on the loop's clock.
 
         `TransportError` if there is none; it is transient for a submit too if that has certainly not been sent.
         """
-        deadline = self.now() + timeout
-        token = await _token(request, options, deadline)
-        session = self._open()
+        token = options.token if isinstance(options.token, str) else await _token(request, options, deadline)
+        session = self._open(options)
         try:
-            async with (
-                asyncio.timeout_at(deadline),
-                session.request(
-                    request.method,
-                    URL(options.base_url + request.target, encoded=True),
-                    data=request.body,
-                    headers=_headers(request, token),
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=options.timeout),
-                ) as response,
-            ):
-                return Reply(response.status, response.headers, await _body(request, response))
+            with self._deadlines.limit(deadline):
+                if self._fast is not None and request.method == "GET" and is_untouched():
+                    try:
+                        return await self._fast.ask(request, options, token)
+                    except Unfit as reason:
+                        self._leave_fast_lane(reason)
+                return await ask_session(session, request, options, token)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             url = URL(options.base_url)
             raise TransportError(f"no connection to {url.host}:{url.port}", transient=True, job_id=request.job_id) from _discreet(
                 error
             )
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, aiohttp.EofStream, TimeoutError, OSError) as error:
             raise protocol.transport_error(request, error) from _discreet(error)
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, options: Options) -> aiohttp.ClientSession:
         self.ensure_open()
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # The pacer counts requests in flight; a second limit here would only hide its queue.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            # The pacer counts requests in flight; a second limit here would only hide its queue.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE)
+            self._session = make_session(connector)
+            # Libraries that trace requests give every new session a configuration of theirs.
+            if self._is_fast and self._session.trace_configs:
+                self._is_fast = False
+            if self._is_fast:
+                self._fast = FastLane(connector, options.base_url, _KEEP_ALIVE)
         if self._session.closed:
             raise UsageError("the session that this client was given is closed")
         return self._session
+
+    def _leave_fast_lane(self, reason: Unfit) -> None:
+        fast, self._fast, self._is_fast = self._fast, None, False
+        if fast is not None:
+            fast.close()
+            _log.warning("fast_lane_unfit", extra={"reason": str(reason), "aiohttp": aiohttp.__version__})
 
     async def aclose(self) -> None:
         """Close the session, unless it is borrowed. Closing twice is closing once."""
@@ -112,8 +117,14 @@ class Connection:
         if session is not None and not self._is_borrowed:
             if self._loop is not asyncio.get_running_loop():
                 raise UsageError("this client belongs to another event loop: it can only be closed there")
-            with anyio.CancelScope(shield=True):
-                await session.close()
+            try:
+                with anyio.CancelScope(shield=True):
+                    # The connector closes what it has lent out too, and waits for it; so the lane comes last.
+                    await session.close()
+            finally:
+                if self._fast is not None:
+                    self._fast.close()
+        self._deadlines.stop()
 
 
 async def _token(request: Request, options: Options, deadline: float) -> str:
@@ -125,42 +136,6 @@ async def _token(request: Request, options: Options, deadline: float) -> str:
         if not limit.expired():
             raise
         raise TransportError("the token was not there in time", transient=True, job_id=request.job_id) from error
-
-
-def _headers(request: Request, token: str) -> dict[str, str]:
-    headers = {"Authorization": f"Bearer {token}", "User-Agent": _user_agent(), "Accept": "application/json"}
-    if request.body is not None:
-        headers["Content-Type"] = "application/json"
-    return headers
-
-
-@cache
-def _user_agent() -> str:
-    # Without a name of its own a client is refused at the edge: https://useapi.net/docs/api-google-flow-v1 (error code 1010).
-    with suppress(PackageNotFoundError):
-        return f"asyncflow-useapi/{version('asyncflow-useapi')}"
-    return "asyncflow-useapi"
-
-
-async def _body(request: Request, response: aiohttp.ClientResponse) -> bytes:
-    """Return the whole body; a server that never stops is none of the service's."""
-    pieces: list[bytes] = []
-    size = response.content_length or 0
-    if size <= _LONGEST_ANSWER_BYTES:
-        size = 0
-        async for piece in response.content.iter_any():
-            size += len(piece)
-            if size > _LONGEST_ANSWER_BYTES:
-                break
-            pieces.append(piece)
-    if size > _LONGEST_ANSWER_BYTES:
-        raise DecodeError(
-            "the answer is longer than any record",
-            transient=request.method != "POST",
-            status=response.status,
-            job_id=request.job_id,
-        )
-    return b"".join(pieces)
 
 
 def _discreet(error: Exception) -> Exception:

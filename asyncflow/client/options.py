@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from math import inf, isnan
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from yarl import URL
 
@@ -16,10 +16,21 @@ from asyncflow.errors import UsageError
 if TYPE_CHECKING:
     from asyncflow.polling import Policy
 
-__all__ = ["Options", "Token", "at_least", "check_timeout", "checked_base_url", "checked_token", "positive"]
+__all__ = [
+    "Lane",
+    "Options",
+    "Token",
+    "at_least",
+    "check_timeout",
+    "checked_base_url",
+    "checked_lane",
+    "checked_token",
+    "positive",
+]
 
 BASE_URL = "https://api.useapi.net"
 Token = str | Callable[[], Awaitable[str]]
+Lane = Literal["auto", "fast", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,17 @@ def checked_base_url(base_url: str | None) -> str:
     if url.scheme not in {"http", "https"} or not url.host or has_extras or " " in text or not text.isprintable():
         raise UsageError("the base URL must look like https://host or http://host:port, without a query")
     return str(url).rstrip("/").removesuffix("/v1")
+
+
+def checked_lane(lane: Lane, *, is_borrowed: bool) -> Lane:
+    """Return *lane*, or what the environment has instead of "auto"; a session that *is_borrowed* has no fast one."""
+    if lane == "fast" and is_borrowed:
+        raise UsageError("requests through a session of your own go through that session: leave the lane at 'auto'")
+    if lane == "auto":
+        lane = cast("Lane", os.environ.get("ASYNCFLOW_LANE") or lane)
+    if lane not in get_args(Lane):
+        raise UsageError("the lane is 'auto', 'fast' or 'reference'")
+    return "reference" if is_borrowed else lane
 
 
 def check_timeout(timeout: object) -> None:

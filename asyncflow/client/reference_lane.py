@@ -1,0 +1,53 @@
+"""Requests through aiohttp's public session: the lane for everything, and the measure of the other one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aiohttp
+from yarl import URL
+
+from asyncflow.client.wire import Reply, headers, receive_less, whole_body, without_total
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from aiohttp.connector import Connection
+
+    from asyncflow.client.options import Options
+    from asyncflow.protocol import Request
+
+__all__ = ["ask_session", "make_session"]
+
+
+class _Response(aiohttp.ClientResponse):
+    """What a session of ours makes of an answer: nothing else than usual, from a connection that is read in smaller pieces."""
+
+    def start(self, connection: Connection) -> Awaitable[aiohttp.ClientResponse]:  # type: ignore[override] # awaited only
+        receive_less(connection.transport)
+        return super().start(connection)
+
+
+def make_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+    """Return a session of our own: no cookies, no waiting for connections, no default but ours."""
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response)
+
+
+async def ask_session(session: aiohttp.ClientSession, request: Request, options: Options, token: str) -> Reply:
+    """Send *request* and return the whole answer, however long that takes; errors are aiohttp's."""
+    response = await session.request(
+        request.method,
+        # Said to be encoded, since aiohttp would undo the escapes that a Flow Music id needs.
+        URL(options.base_url + request.target, encoded=True),
+        data=request.body,
+        headers=headers(token, has_body=request.body is not None),
+        allow_redirects=False,
+        raise_for_status=False,
+        timeout=without_total(options.timeout),
+    )
+    try:
+        body = await whole_body(request, response.status, response.headers, response.content)
+        return Reply(response.status, response.headers, body)
+    finally:
+        # A connection whose answer was not read to its end is closed by this, not kept.
+        response.release()

@@ -1,0 +1,84 @@
+"""What both lanes say on the wire and take from it, so that a service cannot tell them apart."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, NamedTuple
+
+import aiohttp
+
+from asyncflow.errors import DecodeError
+
+if TYPE_CHECKING:
+    from asyncio import BaseTransport
+    from collections.abc import Mapping
+
+    from asyncflow.protocol import Request
+
+__all__ = ["Reply", "headers", "receive_less", "whole_body", "without_total"]
+
+_LONGEST_ANSWER_BYTES = 128 * 2**20
+"""More than any answer has; ten videos joined into one come as some ninety megabytes of base64."""
+
+_RECEIVE_BYTES = 65536
+"""asyncio asks the system for 256 KiB at each read of a socket; to provide them costs more than to read a record."""
+
+
+class Reply(NamedTuple):
+    """An answer as it came."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@lru_cache(maxsize=16)
+def headers(token: str, *, has_body: bool) -> Mapping[str, str]:
+    """Return the headers of a request, one mapping for all that are alike: it is not to be changed."""
+    fields = {"Authorization": f"Bearer {token}", "User-Agent": _user_agent(), "Accept": "application/json"}
+    if has_body:
+        fields["Content-Type"] = "application/json"
+    return fields
+
+
+@cache
+def _user_agent() -> str:
+    # Without a name of its own a client is refused at the edge: https://useapi.net/docs/api-google-flow-v1 (error code 1010).
+    with suppress(PackageNotFoundError):
+        return f"asyncflow-useapi/{version('asyncflow-useapi')}"
+    return "asyncflow-useapi"
+
+
+@lru_cache(maxsize=16)
+def without_total(connect: float) -> aiohttp.ClientTimeout:
+    """Return the timeouts that aiohttp is to keep: only that of making a connection, *connect* seconds; the rest is ours."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect)
+
+
+def receive_less(transport: BaseTransport | None) -> None:
+    """Have *transport* read `_RECEIVE_BYTES` at once, if it is one of asyncio's own; others are left as they are."""
+    # With TLS it is another object that reads, and the transport has no public way to it.
+    for reader in (transport, getattr(transport, "_ssl_protocol", None)):
+        if getattr(reader, "max_size", 0) > _RECEIVE_BYTES:
+            reader.max_size = _RECEIVE_BYTES  # type: ignore[union-attr] # has been looked for
+
+
+async def whole_body(request: Request, status: int, fields: Mapping[str, str], content: aiohttp.StreamReader) -> bytes:
+    """Return all of *content*; a server that never stops is none of the service's."""
+    if content.is_eof():
+        # All of it came with the headers, as records do.
+        return content.read_nowait()
+    pieces: list[bytes] = []
+    size = 0
+    is_too_long = int(fields.get("Content-Length", 0)) > _LONGEST_ANSWER_BYTES
+    while not is_too_long and (piece := await content.readany()):
+        pieces.append(piece)
+        size += len(piece)
+        is_too_long = size > _LONGEST_ANSWER_BYTES
+    if is_too_long:
+        raise DecodeError(
+            "the answer is longer than any record", transient=request.method != "POST", status=status, job_id=request.job_id
+        )
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
