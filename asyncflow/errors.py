@@ -81,7 +81,7 @@ class AsyncflowError(Exception):
     ) -> None:
         super().__init__()
         self.message = message
-        self.kind = kind or self.default_kind
+        self.kind: str = kind or self.default_kind
         self.transient = transient
         self.retry_after = retry_after
         self.status = status

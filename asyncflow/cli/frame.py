@@ -18,7 +18,7 @@ __all__ = ["STYLES", "WORDS", "Gauges", "Line", "frame", "plain"]
 Line = list[tuple[str, str]]
 Expect = Callable[[Running, float], float | None]
 
-STYLES = {
+STYLES: dict[str, str] = {
     Outcome.SUCCEEDED: "green",
     Outcome.PARTIAL: "yellow",
     Outcome.NO_OUTPUT: "magenta",

@@ -51,15 +51,15 @@ class Tally:
     def __init__(self, job_ids: Iterable[str] = (), expected: int | None = None) -> None:
         self.running: dict[str, Running] = {}
         self.unread: dict[str, None] = dict.fromkeys(job_ids)
-        self.total = len(self.unread) if expected is None else expected
+        self.total: int = len(self.unread) if expected is None else expected
         self.kinds: dict[str, Kind] = {}
         self.ended: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.silent: dict[str, Problem] = {}
-        self.answers = 0
-        self.failures = 0
-        self.timed_out = 0
-        self.lost = 0
+        self.answers: int = 0
+        self.failures: int = 0
+        self.timed_out: int = 0
+        self.lost: int = 0
 
     # -- what comes in ---------------------------------------------------------------------------------------------------
 

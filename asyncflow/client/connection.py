@@ -38,7 +38,7 @@ class Connection:
     """
 
     def __init__(self, session: aiohttp.ClientSession | None, lane: Lane) -> None:
-        self.is_closed = False
+        self.is_closed: bool = False
         self._session = session
         self._is_borrowed = session is not None
         self._is_fast = lane == "fast" or (lane == "auto" and is_fit())

@@ -78,6 +78,7 @@ async def whole_body(request: Request, status: int, fields: Mapping[str, str], c
         size += len(piece)
         is_too_long = size > _LONGEST_ANSWER_BYTES
     if is_too_long:
+        pieces.clear()  # the error holds this frame, and whoever keeps the error would keep the body
         raise DecodeError(
             "the answer is longer than any record", transient=request.method != "POST", status=status, job_id=request.job_id
         )

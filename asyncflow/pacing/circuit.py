@@ -12,8 +12,8 @@ class Circuit:
     """
 
     def __init__(self, phase: float) -> None:
-        self.is_open = False
-        self.failures = 0  # In a row.
+        self.is_open: bool = False
+        self.failures: int = 0  # In a row.
         self._down_since = 0.0
         self._phase = phase % 1
 

@@ -16,8 +16,8 @@ class Room:
     """
 
     def __init__(self, hard: int) -> None:
-        self.limit = float(hard)
-        self.is_climbing = False
+        self.limit: float = float(hard)
+        self.is_climbing: bool = False
         self._hard = hard
         self._floor = min(_FLOOR, hard)
         self._base = inf

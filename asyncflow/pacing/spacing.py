@@ -24,18 +24,20 @@ class Spacing:
 
     def __init__(self, hard: float | None) -> None:
         # One per cent longer than asked, so that the slots made up for fit under the ceiling too.
-        self.hard_gap = 0.0 if hard is None else (1 + _HARD_CATCH_UP) / hard
+        self.hard_gap: float = 0.0 if hard is None else (1 + _HARD_CATCH_UP) / hard
         self._highest = min(_HIGHEST_RATE, 1 / self.hard_gap) if self.hard_gap else _HIGHEST_RATE
-        self.rate = self.gap = 0.0
+        self.rate: float = 0.0
+        self.gap: float = 0.0
         self._set(FIRST_RATE)
-        self.next_at = self.hard_at = -inf
+        self.next_at: float = -inf
+        self.hard_at: float = -inf
         self.ceiling: float | None = None
-        self.is_bottleneck = False  # Someone was refused a slot since the last start.
+        self.is_bottleneck: bool = False  # Someone was refused a slot since the last start.
         self._fast_below = inf
         self._careful_above = inf
         self._caution = _QUICKEST_CAUTION
         self._creep = 0.0
-        self.busy = 0.0  # For how long the rate has been the bottleneck since the last answer, seconds.
+        self.busy: float = 0.0  # For how long the rate has been the bottleneck since the last answer, seconds.
         self._started_at = -inf
         self._recent: deque[float] = deque(maxlen=256)
 

@@ -25,9 +25,9 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self.mask = 0  # A bit for each class that waits; while it is 0 the methods need not be called.
-        self.waiting = [0, 0, 0, 0]
-        self.is_owing = False
+        self.mask: int = 0  # A bit for each class that waits; while it is 0 the methods need not be called.
+        self.waiting: list[int] = [0, 0, 0, 0]
+        self.is_owing: bool = False
         self._passed = [0, 0, 0, 0]
         self._stood_back_at: float | None = None
 

@@ -55,10 +55,10 @@ class Distribution:
         # Never so little that a late job would be believed to end at once.
         self.tail: float = max(_tail(known, alive, worth), 0.1 * self.mean, cell)
         self.mean = max(self.mean + beyond * (last + self.tail), cell)
-        self.ages = _grid(cell, _BEYOND * last + _TAILS * beyond * self.tail)
+        self.ages: list[float] = _grid(cell, _BEYOND * last + _TAILS * beyond * self.tail)
         strange = 1.0 / (len(known) + 1.0)
-        self.share = [0.0]
-        self.mass = [0.0]
+        self.share: list[float] = [0.0]
+        self.mass: list[float] = [0.0]
         smooth = slope = share = mass = age = 0.0
         for change, following in zip(_slopes(known, weights, self.ages), self.ages[1:], strict=False):
             slope += change
@@ -110,8 +110,8 @@ class Plan:
         polls = jobs.tail / self._tail_wait + 0.5
         best = _solve(jobs, price, limits, beyond * (price * polls + self._tail_wait / 2.0))
         self._polls = [jobs.ages[following] for following in best]
-        self.requests = beyond * polls
-        self.lateness = beyond * self._tail_wait / 2.0
+        self.requests: float = beyond * polls
+        self.lateness: float = beyond * self._tail_wait / 2.0
         cell = 0
         while cell < self._last:
             following = best[cell]

@@ -40,8 +40,8 @@ class Watched:
     __slots__ = ("due", "job_id", "place", "priority")
 
     def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
-        self.due = _OUT
+        self.job_id: str = job_id
+        self.due: float = _OUT
         self.priority: int = REST
         # Waiting: the very slot or number under which a lane refers to it. Out: a float, not to come back later than that.
         # Neither: None. Whatever else refers to the entry from within a lane is stale.
@@ -175,7 +175,7 @@ class Schedule(Generic[W]):
     Time does not go back: *now* is never less than in an earlier call.
     """
 
-    tolerated_stale: ClassVar = 1024
+    tolerated_stale: ClassVar[int] = 1024
 
     def __init__(self) -> None:
         self._jobs: dict[str, W] = {}

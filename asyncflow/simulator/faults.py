@@ -125,8 +125,8 @@ class TokenBucket:
     __slots__ = ("_at", "_tokens", "burst", "rate")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
-        self.rate = rate
-        self.burst = burst
+        self.rate: float = rate
+        self.burst: float = burst
         self._tokens = burst
         self._at = now
 
@@ -157,7 +157,7 @@ class FaultInjector:
 
     def __init__(self, faults: Faults, seed: int) -> None:
         self.faults = faults
-        self.random = Random(seed)
+        self.random: Random = Random(seed)
         self._bucket: TokenBucket | None = None
 
     def judge(self, kind: str, now: float) -> Verdict:

@@ -143,7 +143,7 @@ class JobBook:
     def __init__(self, *, seed: int, speed: float, user: str, links: Links, start_wall: float, inline: float) -> None:
         self.by_id: dict[str, SimulatedJob] = {}
         self.jobs: list[SimulatedJob] = []
-        self.credits = dict.fromkeys(MUSIC_ACCOUNTS, _START_CREDITS)
+        self.credits: dict[str, int] = dict.fromkeys(MUSIC_ACCOUNTS, _START_CREDITS)
         self.user = user
         self._random = Random(seed)
         self._speed = speed

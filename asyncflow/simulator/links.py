@@ -22,8 +22,8 @@ class Links:
     __slots__ = ("_key", "base_url", "life")
 
     def __init__(self, base_url: str = "http://127.0.0.1", *, key: bytes = b"simulator", life: float = 21_600.0) -> None:
-        self.base_url = base_url
-        self.life = life
+        self.base_url: str = base_url
+        self.life: float = life
         self._key = key
 
     def signed(self, path: str, wall: float) -> str:

@@ -75,15 +75,15 @@ class Scenario:
         created: float = 1_790_000_000.0,
         links: Links | None = None,
     ) -> None:
-        self.facts = facts or make_facts(kind, Fate(fate), seed, created)
-        self.speed = speed
-        self.created = created
-        self.links = links or Links()
+        self.facts: Facts = facts or make_facts(kind, Fate(fate), seed, created)
+        self.speed: float = speed
+        self.created: float = created
+        self.links: Links = links or Links()
         seconds = _draw_script(self.facts, duration) if script is None else script
         self.steps: tuple[tuple[float, str], ...] = tuple(
             sorted(((at / speed, status) for at, status in seconds), key=itemgetter(0))
         )
-        self.ends_after = next((max(at, 0.0) for at, status in self.steps if status in _TERMINAL), None)
+        self.ends_after: float | None = next((max(at, 0.0) for at, status in self.steps if status in _TERMINAL), None)
         self._step = -1
         self._body = b""
 

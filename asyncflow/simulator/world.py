@@ -50,9 +50,9 @@ class World:
     def __init__(self, settings: Settings, faults: Faults, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.links = Links(key=f"simulator {settings.seed}".encode(), life=settings.link_life)
-        self.closing = asyncio.Event()
-        self.injector = FaultInjector(faults, settings.seed)
+        self.links: Links = Links(key=f"simulator {settings.seed}".encode(), life=settings.link_life)
+        self.closing: asyncio.Event = asyncio.Event()
+        self.injector: FaultInjector = FaultInjector(faults, settings.seed)
         self._start(faults)
 
     def now(self) -> float:
@@ -115,11 +115,11 @@ class World:
         self._start_wall = datetime.now(UTC).timestamp()
         self.injector = FaultInjector(faults, settings.seed)
         connections = getattr(self, "counters", None)
-        self.counters = Counters()
+        self.counters: Counters = Counters()
         if connections is not None:
             self.counters.open_connections = connections.open_connections
-        self.player = Player()
-        self.book = JobBook(
+        self.player: Player = Player()
+        self.book: JobBook = JobBook(
             seed=settings.seed,
             speed=settings.speed,
             user=settings.user,
@@ -127,4 +127,4 @@ class World:
             start_wall=self._start_wall,
             inline=settings.inline_images,
         )
-        self.outbox = Outbox(self.clock, self.now, self.injector, self.counters.callbacks, settings.callback_hosts)
+        self.outbox: Outbox = Outbox(self.clock, self.now, self.injector, self.counters.callbacks, settings.callback_hosts)

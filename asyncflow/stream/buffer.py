@@ -36,7 +36,7 @@ class Buffer(Generic[T]):
     """
 
     def __init__(self, limit: int, merge: Callable[[T, T], T | None]) -> None:
-        self.is_ended = False
+        self.is_ended: bool = False
         self.error: BaseException | None = None
         self._limit = limit
         self._merge = merge

@@ -58,10 +58,12 @@ class Core:
 
     def __init__(self, settings: Settings) -> None:
         self.schedule: Schedule[Entry] = Schedule()
-        self.is_over = False
+        self.is_over: bool = False
         self.asking = 0
-        self.keeping = Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
-        self.intake = Intake(self._schedule_first, self.schedule.__contains__, self.finish_if_done, self.keeping)
+        self.keeping: Keeping | None = (
+            Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
+        )
+        self.intake: Intake = Intake(self._schedule_first, self.schedule.__contains__, self.finish_if_done, self.keeping)
         self._settings = settings
         # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
         self._ranking = settings.policy if isinstance(settings.policy, Ranking) else None

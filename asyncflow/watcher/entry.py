@@ -41,12 +41,15 @@ class Entry(Watched):
 
     def __init__(self, job_id: str, now: float) -> None:
         super().__init__(job_id)
-        self.added_at = self.born_at = self.moved_at = now
+        self.added_at: float = now
+        self.born_at: float = now
+        self.moved_at: float = now
         self.updated_at: datetime | None = None
         self.status: str | None = None
         self.key: Key | None = None
-        self.polls = self.failures = 0
-        self.is_unreachable = False
+        self.polls: int = 0
+        self.failures: int = 0
+        self.is_unreachable: bool = False
 
     def note_birth(self, job: Job, now: float, wall_time: datetime) -> None:
         """Take over when the job was created, unless that cannot be: the clocks of two machines differ."""

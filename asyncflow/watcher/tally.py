@@ -43,8 +43,8 @@ class Tally:
     def __init__(self) -> None:
         self.polls = 0
         self.failed_polls = 0
-        self.unreachable = 0
-        self.abandoned = 0
+        self.unreachable: int = 0
+        self.abandoned: int = 0
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
 
