@@ -18,24 +18,24 @@ _FAILURE_LIMIT = 60.0
 
 
 class Policy(Protocol):
-    """Decides when each job is polled; all four members are plain arithmetic, called from one event loop."""
+    """Decides when each job is polled; all four members are plain arithmetic, called from one event loop, by position."""
 
-    def first_poll(self, number: int) -> float:
+    def first_poll(self, number: int, /) -> float:
         """Return the seconds until the first poll of the *number*-th id of a watch, counted from 0."""
         ...
 
-    def next_poll(self, key: Key, age: float, polls: int) -> float:
+    def next_poll(self, key: Key, age: float, polls: int, /) -> float:
         """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation.
 
         *polls* counts its answered polls, this one included.
         """
         ...
 
-    def learn(self, key: Key, duration: float) -> None:
+    def learn(self, key: Key, duration: float, /) -> None:
         """Note that a job ended *duration* seconds after its creation, by the service's own clock, well or badly."""
         ...
 
-    def expected_duration(self, key: Key, age: float) -> float | None:
+    def expected_duration(self, key: Key, age: float, /) -> float | None:
         """Return how long a job that has lived for *age* seconds will have lived when it ends, or None where nothing is known."""
         ...
 
@@ -44,7 +44,7 @@ class Policy(Protocol):
 class Ranking(Protocol):
     """What a policy may offer besides: which polls save most delay when the budget does not suffice for all."""
 
-    def priority(self, key: Key, age: float, wait: float) -> int:
+    def priority(self, key: Key, age: float, wait: float, /) -> int:
         """Return the priority of a poll *wait* seconds from now: `EXPECTED` if it may well have ended by then, else `REST`."""
         ...
 
