@@ -51,7 +51,7 @@ def checked(found: Iterable[tuple[str, str]]) -> list[str]:
 def _flaw(text: str, error: UsageError) -> str:
     if not text.strip():
         return "a job id is empty"
-    hint = f": it is a file, use --file {one_line(text)}" if len(text) < 200 and "\0" not in text and Path(text).is_file() else ""
+    hint = f": it is a file, use --file {one_line(text)}" if _is_file(text) else ""
     reason = (
         "is percent-encoded: give it as the service does"
         if "percent-encoded" in error.message
@@ -62,6 +62,13 @@ def _flaw(text: str, error: UsageError) -> str:
         if hint
         else f"{one_line(text, _LONGEST_SHOWN)!r} is no job id: it {reason}"
     )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long for a name, or no text for one
+        return False
 
 
 def ids_in_text(text: str) -> Iterator[tuple[int, str]]:
