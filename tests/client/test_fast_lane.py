@@ -1,0 +1,164 @@
+"""When the fast lane is taken, and when a client keeps off it or leaves it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING
+
+import aiohttp
+import pytest
+from aiohttp.client_proto import ResponseHandler
+from service_kit import FLOW_ID, TOKEN, client_at, http, listening
+
+from asyncflow import AsyncClient, UsageError
+from asyncflow.client import connection as connection_module
+from asyncflow.client import fast_lane
+from asyncflow.client.fast_lane import FastLane, Unfit, is_fit
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
+
+pytestmark = pytest.mark.asyncio
+
+ANSWER = http(200, json.dumps({"jobid": FLOW_ID, "type": "video", "status": "started"}).encode())
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASYNCFLOW_LANE", raising=False)
+
+
+async def test_a_client_with_nothing_special_takes_the_fast_lane() -> None:
+    assert AsyncClient(TOKEN).lane == ("fast" if is_fit() else "reference")
+    assert AsyncClient(TOKEN, lane="reference").lane == "reference"
+    assert AsyncClient(TOKEN, lane="fast").lane == "fast"
+
+
+async def test_the_environment_decides_where_the_client_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASYNCFLOW_LANE", "reference")
+    assert AsyncClient(TOKEN).lane == "reference"
+    assert AsyncClient(TOKEN, lane="fast").lane == "fast"
+    monkeypatch.setenv("ASYNCFLOW_LANE", "left")
+    with pytest.raises(UsageError, match="lane"):
+        AsyncClient(TOKEN)
+    monkeypatch.setenv("ASYNCFLOW_LANE", "")
+    assert AsyncClient(TOKEN).lane
+
+
+async def test_an_unknown_lane_is_refused() -> None:
+    with pytest.raises(UsageError, match="lane"):
+        AsyncClient(TOKEN, lane="left")  # type: ignore[arg-type] # what a caller without a type checker may do
+
+
+async def test_a_borrowed_session_is_what_requests_go_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def note(_session: object, _context: object, params: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(params.method)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(note)
+    async with listening(ANSWER) as server, aiohttp.ClientSession(trace_configs=[trace]) as session:
+        with pytest.raises(UsageError, match="session of your own"):
+            AsyncClient(TOKEN, base_url=server.url, session=session, lane="fast")
+        monkeypatch.setenv("ASYNCFLOW_LANE", "fast")
+        async with AsyncClient(TOKEN, base_url=server.url, session=session) as client:
+            await client.get_job(FLOW_ID)
+            assert client.lane == "reference"
+        assert seen == ["GET"]
+
+
+@pytest.mark.parametrize("version", ["3.12.15", "3.15.0", "4.0.0", "3.15.0a1", "10.13.0"])
+async def test_an_aiohttp_that_was_not_tested_has_no_fast_lane(version: str) -> None:
+    assert not is_fit(version)
+
+
+@pytest.mark.parametrize("version", ["3.13.0", "3.14.5", "3.14.0rc1"])
+async def test_an_aiohttp_that_was_tested_has_one(version: str) -> None:
+    assert is_fit(version)
+
+
+async def test_who_stands_between_sessions_and_their_requests_sees_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    async def noting(self: aiohttp.ClientSession, *args: object, **options: object) -> object:
+        seen.append(args[0])
+        return await original(self, *args, **options)
+
+    original = getattr(aiohttp.ClientSession, "_request")  # noqa: B009 - private, as those do who replace it
+    async with listening(ANSWER) as server, client_at(server.url) as client:
+        await client.get_job(FLOW_ID)
+        monkeypatch.setattr(aiohttp.ClientSession, "_request", noting)
+        assert client.lane == "reference"
+        await client.get_job(FLOW_ID)
+        assert seen == ["GET"]
+        monkeypatch.undo()
+        await client.get_job(FLOW_ID)
+        assert seen == ["GET"]
+
+
+async def test_sessions_that_are_traced_from_their_birth_are_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+
+    async def note(_session: object, _context: object, params: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(params.method)
+
+    def traced(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        trace = aiohttp.TraceConfig()
+        trace.on_request_start.append(note)
+        return aiohttp.ClientSession(connector=connector, trace_configs=[trace])
+
+    monkeypatch.setattr(connection_module, "make_session", traced)
+    async with listening(ANSWER) as server, client_at(server.url) as client:
+        await client.get_job(FLOW_ID)
+        assert client.lane == "reference"
+        assert seen == ["GET"]
+
+
+class _Bare:
+    """A connection without what the lane needs."""
+
+    protocol = None
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class _OddConnector(aiohttp.TCPConnector):
+    """One that has changed since the lane was written, after the first *good* connections."""
+
+    def __init__(self, good: int) -> None:
+        super().__init__()
+        self.good = good
+        self.given: list[_Bare] = []
+
+    async def connect(self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
+        self.good -= 1
+        if self.good >= 0:
+            return await super().connect(req, traces, timeout)
+        self.given.append(_Bare())
+        return self.given[-1]  # type: ignore[return-value] # that is the point
+
+
+@pytest.mark.parametrize("good", [0, 1])
+async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with listening(ANSWER) as server, client_at(server.url) as client:
+        connector = _OddConnector(good)
+        await client.get_job(FLOW_ID)
+        odd = FastLane(connector, server.url, 90)
+        client._connection._fast = odd
+        for _ in range(3):
+            assert (await client.get_job(FLOW_ID)).status == "started"
+        assert client.lane == "reference"
+        assert [given.is_closed for given in connector.given] == [True]
+        assert [record.message for record in caplog.records] == ["fast_lane_unfit"]
+        assert caplog.records[0].levelno == logging.WARNING
+        await connector.close()
+
+
+async def test_the_lane_names_what_it_uses_of_a_connection() -> None:
+    for name in fast_lane._USED:
+        assert hasattr(ResponseHandler, name) or name == "transport"
+    assert issubclass(Unfit, Exception)
