@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.j
 """
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from asyncflow.errors import AsyncflowError, error_class
 from asyncflow.records import AnyJob, Job
@@ -69,6 +69,8 @@ class Changed(Discreet, frozen=True, tag="changed"):
     *expected_end_at* (aware) is when it will probably have ended, by what the polling policy knows of such jobs; None if nothing.
     """
 
+    type: ClassVar[Literal["changed"]] = "changed"
+
     job: AnyJob
     previous: str | None = None
     expected_end_at: datetime | None = None
@@ -85,6 +87,8 @@ class Expiring(Discreet, frozen=True, tag="expiring"):
     Reported on request only: see the *warn_before* of `JobWatcher`. Fresh links to Google Flow's files come from `get_asset_url`.
     """
 
+    type: ClassVar[Literal["expiring"]] = "expiring"
+
     job: AnyJob
     at: datetime
     what: Literal["links", "record"]
@@ -98,6 +102,8 @@ class Expiring(Discreet, frozen=True, tag="expiring"):
 class Ended(Discreet, frozen=True, tag="ended"):
     """The job is over, for better or worse: see `job.outcome`. There is exactly one `Ended` or `Abandoned` for each id."""
 
+    type: ClassVar[Literal["ended"]] = "ended"
+
     job: AnyJob
 
     @property
@@ -107,7 +113,13 @@ class Ended(Discreet, frozen=True, tag="ended"):
 
 
 class Abandoned(Discreet, frozen=True, tag="abandoned"):
-    """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed. *job* is the last record."""
+    """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed.
+
+    *job* is the last record where it is at hand: from the poll at the deadline, or in the error of the fetch. A watch keeps none
+    besides, and so it may be None for a job that has been read.
+    """
+
+    type: ClassVar[Literal["abandoned"]] = "abandoned"
 
     job_id: str
     error: Problem
@@ -124,6 +136,8 @@ class Abandoned(Discreet, frozen=True, tag="abandoned"):
 
 class Unreachable(Discreet, frozen=True, tag="unreachable"):
     """The job is still watched, but reads of it have been failing *since* then (aware). Reported once for each outage."""
+
+    type: ClassVar[Literal["unreachable"]] = "unreachable"
 
     job_id: str
     since: datetime

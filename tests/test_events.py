@@ -57,6 +57,7 @@ def test_event_is_one_line_of_json_that_gives_it_back(of: Case) -> None:
             again = msgspec.json.decode(line, type=Event)
             assert again == event
             assert type(again) is type(event)
+            assert msgspec.json.decode(line)["type"] == event.type
 
 
 @pytest.mark.parametrize("of", every_record(), ids=lambda of: of.name)

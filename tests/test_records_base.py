@@ -105,12 +105,15 @@ def test_content_that_is_no_base64_is_an_error_of_ours() -> None:
             JOB_ID, "failed", media=(OK, FAILED), failure=Failure("m", 5, "r", "d"), created_at=START, record=Raw(b'{"a":1}')
         ),
         MusicJob(JOB_ID, "pending", operation="cover", duration_ms=5),
+        Job(JOB_ID, "completed", media=(OK,)),
     ],
 )
 def test_job_survives_json_and_pickle(record: AnyJob) -> None:
     again = msgspec.json.decode(msgspec.json.encode(record), type=AnyJob)
     assert again == record == pickle.loads(pickle.dumps(record))  # noqa: S301 - our own
     assert hash(again) == hash(record)
+    assert type(again) is type(record)
+    assert msgspec.json.decode(msgspec.json.encode(record))["service"] == record.service
 
 
 def test_nothing_shows_more_than_it_should() -> None:

@@ -149,8 +149,8 @@ class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
         return one_line(f"<Failure {self.reason or self.code}>")
 
 
-class Job(Discreet, frozen=True, gc=False, tag_field="service"):
-    """One generation, as its service last described it.
+class Job(Discreet, frozen=True, gc=False, tag_field="service", tag=""):
+    """One generation, as its service last described it. A plain `Job` is one of no service, such as a fetch of your own may return.
 
     *status* is the service's own word, whatever it is; only "completed" and "failed" are terminal. *kind* is "video", "image",
     "music" or the service's word. *outcome* follows from status and media and cannot be set. Times are aware or None.
@@ -159,7 +159,7 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service"):
     job, or None. `raw` is the answer as it came: nothing that is unknown today is lost.
     """
 
-    service: ClassVar[str]
+    service: ClassVar[str] = ""
 
     job_id: str
     status: str = ""
