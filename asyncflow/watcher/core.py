@@ -188,7 +188,7 @@ class Core:
             self._tally.moved(previous, job.status)
             self._report(Changed(job, previous, self._outlook.expected_end_at(entry.key, age)), entry.job_id)
         pause = policy.next_poll(entry.key, age, entry.polls)
-        self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(entry.key, age, pause))
+        self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(entry.key, age, pause), job)
 
     def _key(self, job: Job) -> Key:
         """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
@@ -212,25 +212,26 @@ class Core:
             self._report(Unreachable(entry.job_id, self._settings.wall_clock(), Problem.of(error)), entry.job_id)
         self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
 
-    def _again(self, entry: Entry, now: float, pause: float, priority: int = REST) -> None:
-        """Plan the next poll, the last one for the moment at which a limit of time is reached."""
+    def _again(self, entry: Entry, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
+        """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
         deadline, _ = self._settings.limits.deadline(entry)
         if now + pause < deadline:
             self.schedule.reschedule(entry, now + pause, priority)
         elif now < deadline:
             self.schedule.reschedule(entry, deadline, EXPECTED)
         else:
-            self._give_up(entry, now)
+            self._give_up(entry, now, job)
 
     # -- limits of time --------------------------------------------------------------------------------------------------
 
-    def _give_up(self, entry: Entry, now: float) -> bool:
+    def _give_up(self, entry: Entry, now: float, job: Job | None = None) -> bool:
         """Abandon a job if its time is over; return whether it was."""
         deadline, error = self._settings.limits.deadline(entry)
         if now < deadline:
             return False
         waited = f"not over after {now - entry.added_at:.0f} s"
-        self._abandon(entry, error(f"{waited}; its status was {entry.status}" if entry.status else f"{waited}; never read"))
+        known = f"its status was {entry.status}" if entry.status else "never read"
+        self._abandon(entry, error(f"{waited}; {known}", job=job))
         return True
 
     def _expire(self) -> None:
@@ -272,7 +273,7 @@ class Core:
                 self._sink.put(warning, warning.key)
 
     def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
-        self._report(Abandoned(entry.job_id, Problem.of(error)), entry.job_id)
+        self._report(Abandoned(entry.job_id, Problem.of(error), error.job), entry.job_id)
         self._drop(entry)
 
     def _drop(self, entry: Entry) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypedDict
 
 from asyncflow.errors import UsageError
-from asyncflow.events import Changed, Event, Unreachable
+from asyncflow.events import Abandoned, Changed, Ended, Event, Unreachable
 from asyncflow.polling import PollPolicy
 from asyncflow.stream import Stream
 from asyncflow.watcher.core import Core, Settings
@@ -46,9 +46,14 @@ class WatchOptions(TypedDict, total=False):
     auto_acknowledge: bool
 
 
-def merge(older: Event, newer: Event) -> Event:
-    """Return the event that stands for two of a job when the consumer is far behind: its latest status, and any ending."""
+def merge(older: Event, newer: Event) -> Event | None:
+    """Return the event that stands for two of a job when the consumer is far behind: its latest status, and any ending.
+
+    None where there is none such: an ending, and what comes after it because the id was added anew.
+    """
     match older, newer:
+        case Ended() | Abandoned(), _:
+            return None
         case Changed(_, previous), Changed(job, _, expected_end_at):
             return Changed(job, previous, expected_end_at)
         case Changed(), Unreachable():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import Service, collect, down, elapse, job, words
 
+from asyncflow.errors import JobExpiredError
 from asyncflow.events import Abandoned, Changed, Ended
 from asyncflow.pacing import Pacer
 from asyncflow.polling import every
@@ -83,6 +84,24 @@ async def test_the_error_tells_how_long_it_took_and_what_was_last_known() -> Non
     never = (await collect(JobWatcher(service.read, ["a"], policy=every(5), job_timeout=10)))[-1]
     assert isinstance(never, Abandoned)
     assert never.error.message == "not over after 10 s; never read"
+    assert never.job is None
+
+
+@pytest.mark.virtual_time
+async def test_a_job_given_up_at_its_deadline_comes_with_the_record_of_that_moment() -> None:
+    last = (await collect(JobWatcher(Service(NEVER).read, ["a"], policy=every(5), job_timeout=23)))[-1]
+    assert isinstance(last, Abandoned)
+    assert last.job == job("a", "started")
+
+
+@pytest.mark.virtual_time
+async def test_a_record_that_the_error_of_a_refusal_holds_is_handed_on() -> None:
+    async def read(job_id: str) -> Job:
+        raise JobExpiredError("gone", job_id=job_id, job=job(job_id, "started"))
+
+    [last] = await collect(JobWatcher(read, ["a"]))
+    assert isinstance(last, Abandoned)
+    assert last.job == job("a", "started")
 
 
 @pytest.mark.virtual_time

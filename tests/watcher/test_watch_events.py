@@ -33,13 +33,12 @@ from asyncflow.errors import (
 )
 from asyncflow.events import Abandoned, Changed, Ended, Event, Unreachable
 from asyncflow.polling import every
+from asyncflow.records import Job
 from asyncflow.testing import call_later, now
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-    from asyncflow.records import Job
 
 LIFE = [(0.0, "created"), (7.0, "started"), (23.0, "completed")]
 
@@ -72,6 +71,14 @@ async def test_an_unknown_status_is_reported_and_ends_nothing() -> None:
 async def test_a_failed_job_is_an_ending_and_no_exception() -> None:
     service = Service([(0, "failed")])
     assert words(await collect(JobWatcher(service.read, ["a"]))) == ["ended a failed"]
+
+
+@pytest.mark.virtual_time
+async def test_a_job_of_no_service_is_watched_like_any_other() -> None:
+    async def read(job_id: str) -> Job:
+        return Job(job_id, "completed" if now() >= 5 else "started")
+
+    assert words(await collect(JobWatcher(read, ["a"], policy=every(5)))) == ["changed a started", "ended a completed"]
 
 
 @pytest.mark.virtual_time
@@ -410,6 +417,17 @@ async def test_a_slow_consumer_gets_the_latest_status_and_every_ending() -> None
         await elapse(100)
         ended = [event.job.job_id async for event in watcher if isinstance(event, Ended)]
     assert sorted(ended) == sorted(ids)
+
+
+@pytest.mark.virtual_time
+async def test_an_undelivered_ending_outlasts_that_its_id_is_added_anew() -> None:
+    service = Service(LIFE)
+    async with JobWatcher(service.read, ["a"], policy=every(5), buffer=1) as watcher:
+        await elapse(30)
+        watcher.add("a")
+        await elapse(30)
+        events = [event async for event in watcher]
+    assert words(event for event in events if not isinstance(event, Changed)) == ["ended a completed"] * 2
 
 
 @pytest.mark.virtual_time
