@@ -150,7 +150,7 @@ class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
 
 
 class Job(Discreet, frozen=True, gc=False, tag_field="service", tag=""):
-    """One generation, as its service last described it. A plain `Job` is one of no service, such as a fetch of your own may return.
+    """One generation, as its service last described it. A plain `Job` is one of no service: your own fetch may return it.
 
     *status* is the service's own word, whatever it is; only "completed" and "failed" are terminal. *kind* is "video", "image",
     "music" or the service's word. *outcome* follows from status and media and cannot be set. Times are aware or None.
