@@ -24,8 +24,8 @@ __all__ = ["Calls"]
 _SUBMIT_TIMEOUT = 660.0
 """Seconds a submit may take: the service holds synchronous ones for up to ten minutes before it answers 408."""
 
-_PATIENCE = 5.0
-"""Seconds that a retry may wait while a watch holds the request: beyond that the watch plans the next poll itself."""
+_PATIENCE = 0.5
+"""Seconds that a retry may wait for its turn in a watch: beyond that the watch plans the next poll itself."""
 
 _GATEWAY_FAILURES = frozenset({502, 504, *range(520, 528)})
 """Answers of somebody in between who lost the service: whether it had heard a submit, they do not say."""
@@ -54,10 +54,13 @@ class Calls:
                 failures += 1
                 if not error.transient or failures > options.max_retries:
                     raise
-                pause = failure_delay(failures, error.retry_after, self._random)
-                # A watch plans its own polls: a worker that sat out a long pause here would be missing there.
-                until = min(deadline, now() + _PATIENCE) if is_watch else deadline
-                if (is_watch and isinstance(error, RateLimitedError)) or now() + pause >= until:
+                pause, until = failure_delay(failures, error.retry_after, self._random), deadline
+                if is_watch:
+                    # A watch plans its own polls, and a worker that waited here would be missing there: one more try, at once.
+                    if failures > 1 or error.retry_after is not None or isinstance(error, RateLimitedError):
+                        raise
+                    pause, until = 0.0, min(deadline, now() + _PATIENCE)
+                if now() + pause >= until:
                     raise
                 await anyio.sleep(pause)
                 try:

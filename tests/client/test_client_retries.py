@@ -12,6 +12,7 @@ from service_kit import FLOW_ID, client_at, client_of, clock, http, listening
 from asyncflow import (
     AuthenticationError,
     DecodeError,
+    Ended,
     JobNotFoundError,
     PaymentError,
     RateLimitedError,
@@ -270,3 +271,19 @@ async def test_every_request_is_ended_once(fault: Answer) -> None:
                 await client.get_job(FLOW_ID, timeout=0.2)
         stats = client.pacer.stats()
         assert stats.in_flight == 0
+
+
+async def test_a_blip_in_a_watch_is_asked_again_at_once() -> None:
+    async with Simulator() as simulator, client_of(simulator) as client:
+        blips: list[Answer | Fault] = [Answer(503), "reset", "truncate", Answer(body=b"<html>")]
+        ids = simulator.seed_jobs(len(blips), age=600)
+        for job_id, blip in zip(ids, blips, strict=True):
+            simulator.play(job_id, [blip, Answer(body=completed(job_id))])
+        async with client.watch(ids) as watcher:
+            assert [type(event) for event in [event async for event in watcher]] == [Ended] * len(ids)
+            assert watcher.stats().failed_polls == 0
+
+
+def completed(job_id: str) -> bytes:
+    media = [{"videoUrl": "https://storage.example.com/1"}]
+    return json.dumps({"jobid": job_id, "type": "video", "status": "completed", "response": {"media": media}}).encode()
