@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Problem, Unreachable
+from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Unreachable
 from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, failure_delay
 from asyncflow.records import Job
 from asyncflow.watcher.crew import Crew
@@ -76,7 +76,7 @@ class Core:
         self._done: asyncio.Event
         self._expiry: asyncio.TimerHandle | None = None
         self._ends_at = inf
-        self._reminders: set[asyncio.TimerHandle] = set()
+        self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
         self._keys: dict[Key, Key] = {}
         self._random = Random()
@@ -105,7 +105,7 @@ class Core:
                 stop()
             if self.keeping is not None:
                 self.keeping.save()
-            for handle in (self._expiry, *self._reminders):
+            for handle in (self._expiry, *self._reminders.values()):
                 if handle is not None:
                     handle.cancel()
 
@@ -268,9 +268,16 @@ class Core:
         """Report what of *job* expires: now if it is soon, else when it will be, should the watch last as long."""
         for seconds, warning in self._outlook.warnings(job):
             if seconds:
-                self._reminders.add(self._loop.call_later(seconds, self._sink.put, warning, warning.key))
+                if (older := self._reminders.get(warning.key)) is not None:
+                    older.cancel()  # the same id, added anew
+                self._reminders[warning.key] = self._loop.call_later(seconds, self._remind, warning)
             else:
                 self._sink.put(warning, warning.key)
+
+    def _remind(self, warning: Expiring) -> None:
+        del self._reminders[warning.key]
+        if warning.what == "links" or warning.job.job_id in self.schedule:
+            self._sink.put(warning, warning.key)
 
     def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
         self._report(Abandoned(entry.job_id, Problem.of(error), error.job), entry.job_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,48 @@ async def test_a_record_that_is_about_to_expire_is_warned_of_while_the_job_runs(
     events = await collect(watcher)
     assert expiries(events) == [("record", 2 * HOUR)]
     assert [type(event) for event in events] == [Changed, Expiring, Ended]
+
+
+@pytest.mark.virtual_time
+async def test_the_record_of_a_job_that_has_ended_meanwhile_is_not_warned_of() -> None:
+    async def read(job_id: str) -> Job:
+        created_at = START - timedelta(days=7) + timedelta(hours=2)
+        return FlowJob(job_id, "started" if job_id == "b" or now() < 60 else "completed", "video", created_at=created_at)
+
+    watcher = JobWatcher(read, ["a", "b"], policy=every(30), warn_before=HOUR, job_timeout=1.5 * HOUR, wall_clock=wall_clock)
+    warned = [event.job.job_id for event in await collect(watcher) if isinstance(event, Expiring)]
+    assert warned == ["b"]
+
+
+@pytest.mark.virtual_time
+async def test_a_warning_that_was_given_is_not_kept() -> None:
+    class WeakJob(FlowJob, frozen=True, weakref=True, gc=True):
+        pass
+
+    records: list[weakref.ref[Job]] = []
+
+    async def read(job_id: str) -> Job:
+        found = WeakJob(job_id, "completed", "video", media=(media(2 * HOUR),))
+        records.append(weakref.ref(found))
+        return found
+
+    async with JobWatcher(read, ["a"], warn_before=HOUR, keep_open=True, wall_clock=wall_clock) as watcher:
+        assert [type(await anext(watcher)), type(await anext(watcher))] == [Ended, Expiring]
+        await elapse(1)
+        assert [record() for record in records] == [None]
+
+
+@pytest.mark.virtual_time
+async def test_an_id_that_is_added_anew_is_warned_of_once() -> None:
+    async def read(job_id: str) -> Job:
+        return FlowJob(job_id, "completed", "video", media=(media(2 * HOUR),))
+
+    async with JobWatcher(read, ["a"], warn_before=HOUR, keep_open=True, wall_clock=wall_clock) as watcher:
+        assert isinstance(await anext(watcher), Ended)
+        watcher.add("a")
+        assert [type(await anext(watcher)), type(await anext(watcher))] == [Ended, Expiring]
+        await elapse(HOUR)
+        assert watcher.stats().undelivered == 0
 
 
 @pytest.mark.virtual_time
