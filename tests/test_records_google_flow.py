@@ -122,10 +122,14 @@ def test_legacy_entry_is_read_too(entry: dict[str, Any] | None, state: str, url:
     assert nameless.kind == "video"
 
 
-@pytest.mark.parametrize(("length", "seconds"), [("8s", 8.0), ("7.5s", 7.5), ("0s", None), ("long", None), (None, None)])
+LENGTHS = [("8s", 8.0), ("7.5s", 7.5), ("0s", None), ("-8s", None), ("9" * 400 + "s", None), ("long", None), (None, None)]
+
+
+@pytest.mark.parametrize(("length", "seconds"), LENGTHS)
 def test_length_is_in_seconds(length: str | None, seconds: float | None) -> None:
     [found] = media({"videoUrl": VIDEO, "video": {"dimensions": {"length": length}}})
     assert found.duration == seconds
+    assert type(found.duration) is type(seconds)
 
 
 @pytest.mark.parametrize(("field", "kind"), [("encodedVideo", "video"), ("encodedGif", "gif"), ("encodedImage", "image")])

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _KIND = re.compile(r"j\d+([vi])-")
 _CALM = frozenset({"created", "started", "completed"})
 _KNOWN = frozenset({"created", "started", "completed", "failed"})
+# A number beyond this (a year) is no length of a video, and may be beyond all floats.
+_MOST_SECONDS = 31_536_000
 # The words of a synchronous answer, which has no status of a job: it has none at all, or that of its one file.
 _RESULTS = frozenset({"", "MEDIA_GENERATION_STATUS_SUCCESSFUL"})
 
@@ -196,7 +198,8 @@ def _reasons(error: wire.Error | str | None, words: list[str | None] | None) -> 
 @lru_cache(maxsize=256)
 def _length(text: str | None) -> float | None:
     """Return the seconds in "8s"; upscaled videos say "0s", which is no length."""
-    return None if text is None else number(text.removesuffix("s")) or None
+    seconds = None if text is None else number(text.removesuffix("s"))
+    return float(seconds) if seconds is not None and 0 < seconds < _MOST_SECONDS else None
 
 
 def _failure(record: wire.Record, answer: wire.Answer, media: tuple[Media, ...], raw: Raw) -> Failure | None:
