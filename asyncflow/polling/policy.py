@@ -13,6 +13,7 @@ Key = tuple[str, str, str]
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
 _FIRST_GAP = 0.1
+_FIRST_FEW = 12
 _FAILURE_FIRST = 1.0
 _FAILURE_LIMIT = 60.0
 
@@ -114,4 +115,5 @@ def first_poll(number: int, interval: float) -> float:
     """
     # Its binary digits in reverse, as a fraction.
     point = int(bin(number)[:1:-1], 2) / (1 << number.bit_length())
-    return min(point * interval, number * _FIRST_GAP)
+    # More of them would be missing from the rest of the interval, and crowd its beginning.
+    return min(point * interval, number * _FIRST_GAP) if number < _FIRST_FEW else point * interval
