@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from asyncflow.redaction import redact
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import TracebackType
     from typing import Unpack
 
@@ -167,10 +168,13 @@ class AsyncClient:
     ) -> dict[str, Job | AsyncflowError]:
         """Wait for many jobs at once and return what became of each: its last record, or the error that ended the wait for it.
 
-        Nothing is raised for a single job, and a failed job is a record like any other. A refused token or payment is raised.
-        *timeout* bounds the whole: what has not ended by then has a `WaitTimeoutError`.
+        The results are in the order of *job_ids*, each id once. Nothing is raised for a single job, and a failed job is a record
+        like any other. A refused token or payment is raised. *timeout* bounds the whole: what has not ended by then has a
+        `WaitTimeoutError`.
         """
-        return await self._watch_to_the_end(job_ids, timeout, service, max_failures)
+        asked: dict[str, None] = {}
+        results = await self._watch_to_the_end(_worth_asking(job_ids, asked), timeout, service, max_failures)
+        return {job_id: results.get(job_id) or UsageError("the job id is empty") for job_id in asked}
 
     async def _watch_to_the_end(
         self, job_ids: JobIds, timeout: float | None, service: str | None, max_failures: int | None
@@ -272,6 +276,27 @@ class AsyncClient:
     def __repr__(self) -> str:
         state = "closed" if self._connection.is_closed else "open"
         return f"<AsyncClient {redact(self._options.base_url)} {state}>"
+
+
+def _worth_asking(job_ids: JobIds, asked: dict[str, None]) -> JobIds:
+    """Return the ids that are not empty, and note all of them in *asked*: a watcher refuses a list for one empty id in it."""
+    if isinstance(job_ids, str):
+        return job_ids
+    if isinstance(job_ids, AsyncIterable):
+        return _worth_asking_later(job_ids, asked)
+    asked.update(dict.fromkeys(job_ids))
+    return [job_id for job_id in asked if not _is_empty(job_id)]
+
+
+async def _worth_asking_later(job_ids: AsyncIterable[str], asked: dict[str, None]) -> AsyncIterator[str]:
+    async for job_id in job_ids:
+        asked[job_id] = None
+        if not _is_empty(job_id):
+            yield job_id
+
+
+def _is_empty(job_id: object) -> bool:
+    return isinstance(job_id, str) and not job_id.strip()
 
 
 def _about(job_id: str, make: Callable[[str, str | None], Request], service: str | None) -> Request:

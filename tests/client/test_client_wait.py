@@ -210,8 +210,30 @@ async def test_ids_may_come_one_by_one() -> None:
             for job_id in ids:
                 yield job_id
 
-        assert set(await client.wait_all(source())) == set(ids)
+        assert list(await client.wait_all(source())) == ids
         assert await client.wait_all([]) == {}
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+async def test_an_empty_id_costs_the_others_nothing(empty: str) -> None:
+    async with Simulator() as simulator, client_of(simulator, policy=QUICK) as client:
+        ids = [*simulator.seed_jobs(age=600, fate="success"), empty, *simulator.seed_jobs(age=600, fate="success")]
+
+        async def source() -> AsyncIterator[str]:
+            for job_id in ids:
+                yield job_id
+
+        for results in (await client.wait_all(ids), await client.wait_all(source())):
+            assert list(results) == ids
+            assert [summary(result) for result in results.values()] == [Outcome.SUCCEEDED, UsageError, Outcome.SUCCEEDED]
+        [refusal] = (await client.wait_all([empty])).values()
+        assert "id" in str(refusal)
+
+
+async def test_results_come_in_the_order_of_the_ids() -> None:
+    async with Simulator() as simulator, client_of(simulator, policy=QUICK) as client:
+        ids = [simulator.seed_jobs(duration=seconds)[0] for seconds in (0.4, 0.1, 0.3, 0.2)]
+        assert list(await client.wait_all([*ids, *ids])) == ids
 
 
 async def test_a_refused_token_is_raised_for_all() -> None:
