@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["REFUSALS", "TIMEOUTS", "ExitCode", "code_of", "verdict"]
 
 TIMEOUTS = frozenset({"wait_timeout", "start_timeout", "stall_timeout"})
+_DISK = frozenset({"full", "disk_error"})
 REFUSALS = frozenset({"unauthorized", "payment_required", "insufficient_credits"})
 
 
@@ -46,7 +47,8 @@ def verdict(*, timed_out: int, lost: int, bad: int) -> ExitCode:
 
 def code_of(error: "AsyncflowError") -> ExitCode:
     """Return the code of a command that *error* ended."""
-    if error.kind == "usage":
+    # A journal that cannot be opened is a matter of the arguments; one that fails later leaves jobs in the dark.
+    if error.kind == "usage" or (error.kind == "journal" and error.reason not in _DISK):
         return ExitCode.USAGE
     if error.kind in REFUSALS:
         return ExitCode.REFUSED

@@ -20,6 +20,8 @@ __all__ = ["COMMANDS", "group", "run"]
 COMMANDS = {
     "demo": "Watch two hundred simulated jobs run to their ends.",
     "get": "Read one job.",
+    "journal": "Look into the journal of a watch, export it, or prune it.",
+    "resume": "Go on with the watch of a journal.",
     "simulate": "Serve a simulated useapi.net on this machine.",
     "watch": "Follow jobs until each has ended.",
 }

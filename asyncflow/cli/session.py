@@ -19,7 +19,7 @@ from asyncflow.cli.tally import Running, Speed, Tally
 from asyncflow.cli.words import count, some_digests
 
 if TYPE_CHECKING:
-    from asyncflow import AsyncClient
+    from asyncflow import AsyncClient, Journal
     from asyncflow.cli.feeds import Feed
 
 __all__ = ["Session", "Times", "run", "what_runs"]
@@ -45,6 +45,7 @@ class Session:
     def __init__(self, client: "AsyncClient", tally: Tally, policy: Policy, title: tuple[str, str]) -> None:
         self.tally = tally
         self.feeds: list[Feed] = []
+        self.journal: Journal | None = None
         self.postscript: Callable[[], list[Line]] = list
         self._client = client
         self._policy = policy
@@ -67,6 +68,9 @@ class Session:
             concurrency=concurrency,
             timeout=times.watch,
             job_timeout=times.job,
+            journal=self.journal,
+            # An event is handled when it is written, and several are taken before any is.
+            auto_acknowledge=False,
         )
         try:
             async with watcher:
@@ -93,6 +97,7 @@ class Session:
                 self.tally.apply(each, loop.time(), wall_time)
             for feed in self.feeds:
                 await feed.take(events)
+            watcher.acknowledge(*events)
 
     async def _read(self, job_id: str) -> Job:
         try:

@@ -1,8 +1,9 @@
 """`asyncflow watch`: follow jobs until each has ended."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -11,6 +12,7 @@ from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
 from asyncflow.cli.ids import collect_ids
+from asyncflow.cli.keeping import Kept, kept_in
 from asyncflow.cli.listen import Address, as_address, as_public_url, listening
 from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
 from asyncflow.cli.outlet import Outlet
@@ -20,7 +22,45 @@ from asyncflow.cli.tally import Tally
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.words import count
 
-__all__ = ["watch"]
+__all__ = ["WatchFlags", "follow", "watch", "watch_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class WatchFlags(TypedDict):
+    """The options that every watch has."""
+
+    as_json: bool
+    timeout: float | None
+    job_timeout: float | None
+    interval: float | None
+    rate: float | None
+    concurrency: int
+    listen: Address | None
+    public_url: str | None
+    no_color: bool
+
+
+def watch_options(command: F) -> F:
+    """Add the options of `WatchFlags`."""
+    options = (
+        json_option("Print each event as a line of JSON; words go to stderr."),
+        click.option("--timeout", callback=as_duration, metavar="TIME", help="Stop after this long, such as 90s, 30m, 2h."),
+        click.option("--job-timeout", callback=as_duration, metavar="TIME", help="Give each job this long."),
+        click.option(
+            "--interval", callback=as_duration, metavar="TIME", help="Ask about each job this often, instead of learning when."
+        ),
+        click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second."),
+        click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time."),
+        click.option(
+            "--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less."
+        ),
+        click.option("--public-url", callback=as_public_url, metavar="URL", help="Where callbacks reach --listen from outside."),
+        color_option,
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command(
@@ -29,6 +69,7 @@ Examples:
   asyncflow watch --file ids.txt --timeout 30m
   asyncflow watch "$JOB_ID" --json > events.jsonl
   grep -v song ids.txt | asyncflow watch -f -
+  asyncflow watch --journal run.db --file ids.txt
 
 \b
 A file holds one id a line; blank lines, # comments and doubles are passed
@@ -43,50 +84,48 @@ ASYNCFLOW_SECRET: the secret in the replyUrl, else a new one for each run.
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Read ids from FILE, - for standard input.")
-@json_option("Print each event as a line of JSON; words go to stderr.")
-@click.option("--timeout", callback=as_duration, metavar="TIME", help="Stop after this long, such as 90s, 30m, 2h.")
-@click.option("--job-timeout", callback=as_duration, metavar="TIME", help="Give each job this long.")
-@click.option("--interval", callback=as_duration, metavar="TIME", help="Ask about each job this often, instead of learning when.")
-@click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second.")
-@click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time.")
-@click.option("--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less.")
-@click.option("--public-url", callback=as_public_url, metavar="URL", help="Where callbacks reach --listen from outside.")
-@color_option
+@click.option("--journal", metavar="JOURNAL", help="Keep the watch in a file: asyncflow resume goes on with it.")
+@click.option("--journal-optional", "is_optional", is_flag=True, help="Go on without the journal if it fails.")
+@watch_options
 def watch(
-    *,
-    ids: Sequence[str],
-    files: Sequence[str],
-    as_json: bool,
-    timeout: float | None,
-    job_timeout: float | None,
-    interval: float | None,
-    rate: float | None,
-    concurrency: int,
-    listen: Address | None,
-    public_url: str | None,
-    no_color: bool,
+    *, ids: Sequence[str], files: Sequence[str], journal: str | None, is_optional: bool, **flags: Unpack[WatchFlags]
 ) -> int:
     """Follow jobs until each has ended.
 
     IDs are arguments, lines of a file, or both.
     """
     job_ids = collect_ids(ids, files)
-    tally = Tally(job_ids)
+    kept = None if journal is None else kept_in(journal, is_optional=is_optional, is_new=True)
+    return follow(job_ids, kept, "asyncflow watch", flags)
+
+
+def follow(job_ids: Sequence[str], kept: Kept | None, name: str, flags: WatchFlags) -> int:
+    """Watch *job_ids*, and what *kept* holds, to the end; return the exit code. *name* is the command's."""
+    all_ids = list(dict.fromkeys((*(kept.job_ids if kept is not None else ()), *job_ids)))
+    tally = Tally(all_ids)
+    if kept is not None:
+        kept.count_in(tally)
+    interval, listen, public_url = flags["interval"], flags["listen"], flags["public_url"]
     learned = PollPolicy() if listen is None else safety_net(PollPolicy())
     policy = every(interval) if interval is not None else learned
 
     async def main() -> ExitCode:
-        async with open_client(rate=rate, concurrency=concurrency, policy=policy) as client:
-            session = Session(client, tally, policy, ("asyncflow watch", f"{count(len(job_ids), 'job')} at {host()}"))
-            session.feeds = feeds(session, as_json=as_json, no_color=no_color)
+        async with open_client(rate=flags["rate"], concurrency=flags["concurrency"], policy=policy) as client:
+            session = Session(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
+            session.feeds = feeds(session, as_json=flags["as_json"], no_color=flags["no_color"])
+            session.journal = None if kept is None else kept.journal
             async with listening(listen, public_url, session.nudge) as session.postscript:
-                await session.follow(job_ids, Times(timeout, job_timeout), concurrency)
+                await session.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
         return tally.code
 
     try:
         return run(main)
     except Interrupted as interrupted:
-        raise Interrupted(interrupted.code, f"{interrupted.text}; {what_runs(tally)}") from None
+        goes_on = "" if kept is None else f"; asyncflow resume {kept.name} goes on"
+        raise Interrupted(interrupted.code, f"{interrupted.text}; {what_runs(tally)}{goes_on}") from None
+    finally:
+        if kept is not None:
+            kept.warn()
 
 
 def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:

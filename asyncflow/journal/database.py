@@ -6,7 +6,8 @@ import os
 import sqlite3
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
-from itertools import groupby
+from functools import cache
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,16 @@ import msgspec
 from asyncflow.errors import JournalError, WaitTimeoutError, error_class
 from asyncflow.events import Abandoned, Changed, Ended, Event
 from asyncflow.journal.entry import STATES, JournalEntry
+from asyncflow.journal.facts import Added, Discarded, Handled, Learned, Reported
 from asyncflow.journal.refusals import refusal
 from asyncflow.journal.schema import check, migrate, transaction
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from asyncflow.journal.facts import Fact
 
 __all__ = ["Database", "read_entries"]
 
@@ -32,26 +37,33 @@ _LOCK_PATIENCE = 0.5
 
 _PAGE_BYTES = 4096
 
-_WATCHED, _ENDED, _HANDLED = range(3)
+_TROUBLES = (sqlite3.Error, msgspec.MsgspecError, OSError, ValueError, IndexError, OverflowError)
 
-_ADD = "INSERT OR IGNORE INTO jobs (job_id, added_at) VALUES (?, ?)"
-_WATCHED_OF = "SELECT 1 FROM jobs WHERE job_id = ? AND state = 0"
-_NOTE_CHANGE = "INSERT INTO changes (number, status, at) SELECT number, ?, ? FROM jobs WHERE job_id = ?"
-_CHANGE = "UPDATE jobs SET status = ?, changed_at = ? WHERE job_id = ?"
-# The id of an ending may be new: a watch can be over before it came to note all of its ids.
-_END = """INSERT INTO jobs (state, status, changed_at, job_id, added_at) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (job_id) DO UPDATE SET
-        state = excluded.state, status = coalesce(excluded.status, status), changed_at = excluded.changed_at
-    WHERE state = 0"""
-_KEEP = "INSERT OR REPLACE INTO endings (number, event) SELECT number, ? FROM jobs WHERE job_id = ? AND state < 2"
-_ACKNOWLEDGE = "UPDATE jobs SET state = 2 WHERE job_id = ? AND state = 1"
-_DISCARD = "DELETE FROM jobs WHERE job_id = ? AND state = 0"
+Row = tuple[Any, ...]
+
+_ROWS = 50
+"""Rows of one statement: between two statements the interpreter changes threads, which costs more than a row does."""
+
+# In each, "{}" stands for the rows.
+_ADD = "INSERT OR IGNORE INTO jobs (job_id, added_at) VALUES {}"
+_OVER = "SELECT job_id FROM jobs WHERE state > 0 AND job_id IN (VALUES {})"
+_CHANGE = (
+    "INSERT INTO changes (number, status, at) SELECT number, column2, column3 FROM (VALUES {}) JOIN jobs ON job_id = column1"
+)
+_KEEP = """INSERT INTO endings (number, at, event)
+    SELECT number, column2, column3 FROM (VALUES {}) JOIN jobs ON job_id = column1 WHERE state = 0"""
+_END = "UPDATE jobs SET state = 1 WHERE state = 0 AND job_id IN (VALUES {})"
+_ACKNOWLEDGE = "UPDATE jobs SET state = 2 WHERE state = 1 AND job_id IN (VALUES {})"
+_DISCARD = "DELETE FROM jobs WHERE state = 0 AND job_id IN (VALUES {})"
+
+_LEARN = "INSERT OR REPLACE INTO learned VALUES (1, ?)"
 _REMAINING = "SELECT job_id FROM jobs WHERE state = 0 ORDER BY number"
-_UNACKNOWLEDGED = """SELECT number, event FROM jobs JOIN endings USING (number)
-    WHERE state = 1 AND number > ? ORDER BY number LIMIT ?"""
-_ENTRIES = """SELECT number, job_id, state, status, added_at, changed_at, event
-    FROM jobs LEFT JOIN endings USING (number) ORDER BY number"""
+_UNACKNOWLEDGED = """SELECT endings.rowid, event FROM endings CROSS JOIN jobs USING (number)
+    WHERE state = 1 AND endings.rowid > ? ORDER BY endings.rowid LIMIT ?"""
+_ENTRIES = """SELECT number, job_id, state, added_at, event FROM jobs LEFT JOIN endings USING (number) ORDER BY number"""
 _CHANGES = "SELECT number, status, at FROM changes ORDER BY number, rowid"
+_PRUNE = """DELETE FROM jobs WHERE state = 2
+    AND (?1 IS NULL OR number IN (SELECT number FROM endings WHERE at < ?1))"""
 _ORPHANS = "DELETE FROM {} WHERE number NOT IN (SELECT number FROM jobs)"
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -87,52 +99,94 @@ class Database:
         """Let go of the file; what was committed is folded into it."""
         self._resources.close()
 
-    @contextmanager
-    def transaction(self) -> Generator[None]:
-        """Commit what is written in the block as one, durably; `JournalError` if that fails, and then nothing of it is kept."""
+    # -- what a watch writes ---------------------------------------------------------------------------------------------
+
+    def write(self, facts: Iterable[Fact]) -> list[Any]:
+        """Write *facts*, all or none, durably; return the answer to each. `JournalError` if that fails."""
         with translated(self._path), transaction(self._connection):
-            yield
+            return self._write(facts)
 
-    # -- what a watch writes, in a transaction ---------------------------------------------------------------------------
+    def _write(self, facts: Iterable[Fact]) -> list[Any]:
+        """Write reports and acknowledgements in large pieces, as long as nothing depends on their order."""
+        answers: list[Any] = []
+        reports: list[Reported] = []
+        handled: dict[str, None] = {}
+        for fact in facts:
+            answer = None
+            match fact:
+                case Reported(event) if event.key[0] not in handled:
+                    reports.append(fact)
+                case Handled(job_ids):
+                    handled |= dict.fromkeys(job_ids)
+                case _:
+                    self._report(reports, handled)
+                    reports, handled = [], {}
+                    answer = self._do(fact)
+            answers.append(answer)
+        self._report(reports, handled)
+        return answers
 
-    def add(self, job_ids: Sequence[str], at: float) -> list[str]:
-        """Note these ids and return those of them that are to be watched."""
-        execute = self._connection.execute
-        self._connection.executemany(_ADD, [(job_id, at) for job_id in job_ids if _is_fit(job_id)])
-        return [job_id for job_id in job_ids if not _is_fit(job_id) or execute(_WATCHED_OF, (job_id,)).fetchone() is not None]
+    def _do(self, fact: Fact) -> list[str] | None:
+        match fact:
+            case Added(job_ids, at):
+                return self._add(job_ids, at.timestamp())
+            case Discarded(job_ids):
+                self._execute(_DISCARD, [(job_id,) for job_id in job_ids])
+            case Learned(state):
+                self._connection.execute(_LEARN, (msgspec.json.encode(state),))
+            case Reported():
+                self._report([fact], ())
+            case Handled(job_ids):
+                self._report((), job_ids)
+        return None
 
-    def report(self, event: Event, at: float) -> None:
-        """Note a change of status, or an ending as it is delivered."""
-        execute, job_id = self._connection.execute, event.key[0]
-        if not _is_fit(job_id):
-            return
-        status = _text(event.job.status) if isinstance(event, Changed | Ended) else None
-        if status is not None:
-            execute(_NOTE_CHANGE, (status, at, job_id))
-        if isinstance(event, Changed):
-            execute(_CHANGE, (status, at, job_id))
-        elif isinstance(event, Ended | Abandoned):
-            execute(_END, (_ENDED if _is_over(event) else _WATCHED, status, at, job_id, at))
-            execute(_KEEP, (msgspec.json.encode(event), job_id))
+    def _add(self, job_ids: Sequence[str], at: float) -> list[str]:
+        fit = [job_id for job_id in job_ids if _is_fit(job_id)]
+        self._execute(_ADD, [(job_id, at) for job_id in fit])
+        over = {job_id for (job_id,) in self._execute(_OVER, [(job_id,) for job_id in fit])}
+        return [job_id for job_id in job_ids if job_id not in over]
 
-    def acknowledge(self, job_ids: Iterable[str]) -> None:
-        """Note that these endings were handled."""
-        self._connection.executemany(_ACKNOWLEDGE, [(job_id,) for job_id in job_ids])
+    def _report(self, reports: Iterable[Reported], handled: Iterable[str]) -> None:
+        changes: list[Row] = []
+        endings: list[Row] = []
+        over: list[Row] = []
+        for event, moment in reports:
+            job_id, at = event.key[0], moment.timestamp()
+            if not _is_fit(job_id):
+                continue
+            if isinstance(event, Changed | Ended):
+                changes.append((job_id, _text(event.job.status), at))
+            elif isinstance(event, Abandoned):
+                changes.append((job_id, f"abandoned: {_text(event.error.kind)}", at))
+            if isinstance(event, Ended) or (isinstance(event, Abandoned) and not _is_limit(event)):
+                endings.append((job_id, at, msgspec.json.encode(event)))
+                over.append((job_id,))
+        # The id of an ending may be new: a watch can be over before it came to note all of its ids.
+        self._execute(_ADD, [ending[:2] for ending in endings])
+        self._execute(_CHANGE, changes)
+        self._execute(_KEEP, endings)
+        self._execute(_END, over)
+        self._execute(_ACKNOWLEDGE, [(job_id,) for job_id in handled])
 
-    def discard(self, job_ids: Iterable[str]) -> None:
-        """Forget these ids, unless they have ended."""
-        self._connection.executemany(_DISCARD, [(job_id,) for job_id in job_ids])
-
-    def learn(self, state: dict[str, Any]) -> None:
-        """Keep what a polling policy has learned."""
-        self._connection.execute("INSERT OR REPLACE INTO learned VALUES (1, ?)", (msgspec.json.encode(state),))
+    def _execute(self, statement: str, rows: Sequence[Row]) -> list[Any]:
+        """Carry out *statement* for all *rows*, many at a time, and return what it selects."""
+        execute, found = self._connection.execute, list[Any]()
+        for start in range(0, len(rows), _ROWS):
+            piece = rows[start : start + _ROWS]
+            if len(piece) == _ROWS:
+                found += execute(_prepared(statement, len(piece[0]), _ROWS), list(chain.from_iterable(piece)))
+            else:
+                single = _prepared(statement, len(piece[0]), 1)
+                for row in piece:
+                    found += execute(single, row)
+        return found
 
     def prune(self, before: float | None) -> int:
         """Forget the jobs whose ending was handled, those that ended before an instant if there is one; return how many."""
         execute = self._connection.execute
         execute("PRAGMA secure_delete = ON")
-        with self.transaction():
-            deleted = execute("DELETE FROM jobs WHERE state = 2 AND (?1 IS NULL OR changed_at < ?1)", (before,)).rowcount
+        with translated(self._path), transaction(self._connection):
+            deleted = execute(_PRUNE, (before,)).rowcount
             for table in ("endings", "changes"):
                 execute(_ORPHANS.format(table))
         with translated(self._path):
@@ -143,27 +197,31 @@ class Database:
 
     # -- what a watch reads ----------------------------------------------------------------------------------------------
 
+    def _reading(self) -> AbstractContextManager[None]:
+        # In a damaged table any value may be of another type, or NULL.
+        return translated(self._path, TypeError)
+
     def remaining(self) -> list[str]:
         """Return the ids that have not ended, oldest first."""
-        with translated(self._path):
+        with self._reading():
             return [job_id for (job_id,) in self._connection.execute(_REMAINING)]
 
     def unacknowledged(self, after: int, limit: int) -> tuple[list[Event], int]:
-        """Return up to *limit* endings that nobody has handled, beyond number *after*, and the number of the last of them."""
-        with translated(self._path):
+        """Return up to *limit* endings that nobody has handled, beyond the place *after*, and the place of the last of them."""
+        with self._reading():
             rows = self._connection.execute(_UNACKNOWLEDGED, (after, limit)).fetchall()
             return [_decode_event(event) for _, event in rows], rows[-1][0] if rows else after
 
     def learned(self) -> dict[str, Any] | None:
         """Return what `learn` kept."""
-        with translated(self._path):
+        with self._reading():
             row = self._connection.execute("SELECT state FROM learned").fetchone()
             return None if row is None else msgspec.json.decode(row[0], type=dict[str, Any])
 
 
 def read_entries(path: Path) -> Iterator[JournalEntry]:
     """Yield what the journal at *path* holds, in the order of adding, as of this moment; a watch may be writing to it."""
-    with ExitStack() as stack, translated(path):
+    with ExitStack() as stack, translated(path, TypeError):
         if not path.exists():
             raise FileNotFoundError(path)
         # For writing where that is allowed: whoever is the last to close a file then folds in what a killed watch left.
@@ -176,28 +234,29 @@ def read_entries(path: Path) -> Iterator[JournalEntry]:
         connection.execute("BEGIN")
         histories = groupby(connection.execute(_CHANGES), key=itemgetter(0))
         changes_of, changes = next(histories, (None, ()))
-        for number, job_id, state, status, added_at, changed_at, event in connection.execute(_ENTRIES):
+        for number, job_id, state, added_at, event in connection.execute(_ENTRIES):
             while changes_of is not None and changes_of < number:
                 changes_of, changes = next(histories, (None, ()))
-            own = changes if changes_of == number else ()
-            yield JournalEntry(
-                job_id,
-                STATES[int(state)],
-                status,
-                _instant(added_at),
-                None if changed_at is None else _instant(changed_at),
-                tuple((status, _instant(at)) for _, status, at in own),
-                None if event is None else _decode_event(event),
-            )
+            own = [(status, _instant(at)) for _, status, at in changes] if changes_of == number else []
+            status, changed_at = own[-1] if own else (None, None)
+            ending = None if event is None else _decode_event(event)
+            yield JournalEntry(job_id, STATES[int(state)], status, _instant(added_at), changed_at, tuple(own), ending)
 
 
 @contextmanager
-def translated(path: Path) -> Generator[None]:
-    """Turn what goes wrong in the block into a `JournalError`."""
+def translated(path: Path, *more: type[Exception]) -> Generator[None]:
+    """Turn what goes wrong in the block, *more* included, into a `JournalError`."""
+    expected: tuple[type[Exception], ...] = (*_TROUBLES, *more)
     try:
         yield
-    except (sqlite3.Error, msgspec.MsgspecError, OSError, ValueError, IndexError, OverflowError) as error:
+    except expected as error:
         raise refusal(path, error) from error
+
+
+@cache
+def _prepared(statement: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return statement.format(", ".join([row] * rows))
 
 
 def _connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -233,11 +292,9 @@ def _configure(connection: sqlite3.Connection, max_bytes: int | None) -> None:
         connection.execute(f"PRAGMA max_page_count = {max(max_bytes // _PAGE_BYTES, 1)}")
 
 
-def _is_over(ending: Ended | Abandoned) -> bool:
-    """Return whether there is nothing more to come. A limit of ours says nothing about the job: it runs on, and is paid for."""
-    if isinstance(ending, Ended):
-        return True
-    return not ending.error.transient and not issubclass(error_class(ending.error.kind), WaitTimeoutError)
+def _is_limit(event: Abandoned) -> bool:
+    """Return whether it was a limit of ours, of time or of failures: it says nothing about the job, which runs on and is paid."""
+    return event.error.transient or issubclass(error_class(event.error.kind), WaitTimeoutError)
 
 
 def _is_fit(job_id: str) -> bool:

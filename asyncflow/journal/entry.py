@@ -20,9 +20,9 @@ class JournalEntry(Discreet, frozen=True, gc=False, omit_defaults=True):
     """A job in a journal, in a form that goes through JSON and back.
 
     *state* is "watched" until the job has ended, then "ended", and "handled" once the ending was acknowledged. *status* is the
-    last one that was seen, None before the first answer; *changes* are all of them, each with its time (aware). *event* is the
-    ending as it is delivered, record and all; that of a job still watched is an `Abandoned` of an earlier watch whose limit of
-    time, or of failures, was reached.
+    last one that was seen, None before the first answer, or "abandoned: " and why; *changes* are all of them, each with its time
+    (aware). *event* is the ending as it is delivered, record and all. A job that was abandoned because a limit of ours was
+    reached is still watched: it has not ended.
     """
 
     job_id: str

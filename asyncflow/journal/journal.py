@@ -7,7 +7,6 @@ import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from threading import Event as Signal
 from threading import Lock
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncflow.errors import JournalError, UsageError
 from asyncflow.journal.database import Database, read_entries
+from asyncflow.journal.facts import Added, Discarded, Handled, Learned, Reported
 
 if TYPE_CHECKING:
     import os
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
     from asyncflow.events import Event
     from asyncflow.journal.entry import JournalEntry
+    from asyncflow.journal.facts import Fact
 
 __all__ = ["Journal"]
 
 T = TypeVar("T")
-Write = tuple["Callable[[Database], Any]", "Future[Any] | None"]
+Told = tuple["Fact", "Future[list[str] | None] | None"]
 Resumed = tuple[list[str], dict[str, Any] | None]
 
 _log = logging.getLogger("asyncflow.journal")
@@ -68,7 +69,7 @@ class Journal:
         self._closing: Future[None] | None = None
         self._database: Database | None = None
         self._fail: Callable[[Exception], None] = _ignore
-        self._queue: deque[Write] = deque()
+        self._queue: deque[Told] = deque()
         self._is_draining = False
         self._is_wanted = Signal()
         self._lock = Lock()
@@ -119,7 +120,7 @@ class Journal:
         return await _result(self._executor.submit(self._open))
 
     async def unacknowledged(self, after: int) -> tuple[Sequence[Event], int]:
-        """Return some endings that nobody has acknowledged, oldest first, beyond number *after*, and the last one's number."""
+        """Return some endings that nobody has acknowledged, oldest first, beyond the place *after*, and the last one's place."""
         if self._executor is None or self._closing is not None:
             return [], after
         return await _result(self._executor.submit(self._read, after))
@@ -130,7 +131,7 @@ class Journal:
         Cancelled, it may still note them; they are watched when the journal is opened next.
         """
         promise: Future[list[str] | None] = Future()
-        if not self._put(partial(Database.add, job_ids=job_ids, at=at.timestamp()), promise):
+        if not self._put(Added(job_ids, at), promise):
             return job_ids
         noted = await _result(promise)
         return job_ids if noted is None else noted
@@ -150,19 +151,19 @@ class Journal:
 
     def report(self, event: Event, at: datetime) -> None:
         """Note a change of status or an ending."""
-        self._put(partial(Database.report, event=event, at=at.timestamp()))
+        self._put(Reported(event, at))
 
     def acknowledge(self, job_ids: Sequence[str]) -> None:
         """Note that the endings of these jobs were handled."""
-        self._put(partial(Database.acknowledge, job_ids=job_ids))
+        self._put(Handled(job_ids))
 
     def discard(self, job_ids: Sequence[str]) -> None:
         """Forget these jobs, unless they have ended."""
-        self._put(partial(Database.discard, job_ids=job_ids))
+        self._put(Discarded(job_ids))
 
     def learn(self, state: dict[str, Any]) -> None:
         """Keep what the polling policy has learned."""
-        self._put(partial(Database.learn, state=state))
+        self._put(Learned(state))
 
     def close_soon(self) -> None:
         """Do as `aclose`, without waiting for it."""
@@ -174,12 +175,12 @@ class Journal:
 
     # -- the queue -------------------------------------------------------------------------------------------------------
 
-    def _put(self, write: Callable[[Database], Any], promise: Future[Any] | None = None) -> bool:
-        """Have *write* be part of the next commit, at once if its result is promised; return False if there is none to come."""
+    def _put(self, fact: Fact, promise: Future[list[str] | None] | None = None) -> bool:
+        """Have *fact* be part of the next commit, at once if its answer is promised; return False if there is none to come."""
         with self._lock:
             if self._closing is not None or self.failure is not None:
                 return False
-            self._queue.append((write, promise))
+            self._queue.append((fact, promise))
             if promise is not None:
                 self._is_wanted.set()
             if self._executor is not None and not self._is_draining:
@@ -187,7 +188,7 @@ class Journal:
                 self._executor.submit(self._drain)
             return True
 
-    def _taken(self) -> list[Write]:
+    def _taken(self) -> list[Told]:
         with self._lock:
             batch = list(self._queue)
             self._queue.clear()
@@ -236,23 +237,22 @@ class Journal:
             self._is_wanted.clear()
             self._commit(self._taken())
 
-    def _commit(self, batch: list[Write]) -> None:
+    def _commit(self, batch: list[Told]) -> None:
         """Write *batch* as one, then keep the promises made with it."""
         if self._database is None or not batch:
             self._settle(batch, self.failure)
             return
         try:
-            with self._database.transaction():
-                results = [write(self._database) for write, _ in batch]
+            answers = self._database.write([fact for fact, _ in batch])
         except Exception as error:  # noqa: BLE001 - nobody reads what this thread raises: the watch must hear of it
             self._give_up(error)
             self._settle(batch, error)
         else:
-            for (_, promise), result in zip(batch, results, strict=True):
+            for (_, promise), answer in zip(batch, answers, strict=True):
                 if promise is not None:
-                    promise.set_result(result)
+                    promise.set_result(answer)
 
-    def _settle(self, batch: list[Write], error: Exception | None) -> None:
+    def _settle(self, batch: list[Told], error: Exception | None) -> None:
         """Tell those who wait for *batch* that it was not written: by *error*, or by None where the watch goes on."""
         for _, promise in batch:
             if promise is not None and error is not None and not self._goes_on(error):

@@ -28,15 +28,14 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         """CREATE TABLE jobs (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
             job_id TEXT NOT NULL UNIQUE,
-            state INTEGER NOT NULL DEFAULT 0,  -- 0 watched, 1 ended, 2 ended and acknowledged
-            status TEXT,
             added_at REAL NOT NULL,  -- instants are seconds since 1970
-            changed_at REAL
+            state INTEGER NOT NULL DEFAULT 0  -- 0 watched, 1 ended, 2 ended and acknowledged
         ) STRICT""",
-        "CREATE INDEX unfinished ON jobs (state, number) WHERE state < 2",
+        # No index on these, nor on the state: each write would pay for what is read when a journal is opened or shown.
         "CREATE TABLE changes (number INTEGER NOT NULL, status TEXT NOT NULL, at REAL NOT NULL) STRICT",
-        # Apart from their jobs, because whatever is changed in a row has the whole row written again, record and all.
-        "CREATE TABLE endings (number INTEGER PRIMARY KEY, event BLOB NOT NULL) STRICT",
+        # Apart from their jobs, because whatever is changed in a row has the whole row written again, record and all; and in the
+        # order in which they come, because a place in the middle would be three more pages to write.
+        "CREATE TABLE endings (number INTEGER NOT NULL, at REAL NOT NULL, event BLOB NOT NULL) STRICT",
         "CREATE TABLE learned (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL) STRICT",
     ),
 )

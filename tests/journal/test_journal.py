@@ -24,7 +24,8 @@ from journal_kit import NOW, changed, ended, entry_of, job, opened, remaining, s
 from asyncflow.errors import JobNotFoundError, JournalError, StallTimeoutError, TransportError, UsageError
 from asyncflow.events import Abandoned, Ended, Event, Problem, Unreachable
 from asyncflow.journal import Journal, JournalEntry
-from asyncflow.journal.database import Database
+from asyncflow.journal.database import Database, translated
+from asyncflow.journal.facts import Added, Learned, Reported
 from asyncflow.journal.refusals import refusal
 from asyncflow.journal.schema import MIGRATIONS, check, migrate
 from asyncflow.records import FlowJob
@@ -145,7 +146,7 @@ async def test_many_endings_come_back_in_slices_and_in_order(path: Path) -> None
         while events:
             seen += [event.key[0] for event in events]
             events, place = await journal.unacknowledged(place)
-    assert seen == ids
+    assert seen == ids[::-1]
 
 
 @pytest.mark.asyncio
@@ -161,7 +162,8 @@ async def test_only_a_refusal_of_the_service_ends_a_job_that_we_gave_up(path: Pa
             journal.report(Abandoned(job_id, Problem.of(error)), NOW)
         journal.acknowledge(list(errors))
     assert states(journal) == {"gone": "handled", "late": "watched", "silent": "watched", "running": "watched"}
-    assert entry_of(journal, "late").event == Abandoned("late", Problem.of(errors["late"]))
+    assert (entry_of(journal, "late").event, entry_of(journal, "late").status) == (None, "abandoned: stall_timeout")
+    assert entry_of(journal, "gone").event == Abandoned("gone", Problem.of(errors["gone"]))
     assert await remaining(path) == ["late", "silent", "running"]
 
 
@@ -171,6 +173,7 @@ async def test_an_ending_is_final(path: Path) -> None:
         await journal.add(["a"], NOW)
         journal.report(ended("a"), NOW)
         journal.acknowledge(["a"])
+        await journal.add([], NOW)
         journal.report(Abandoned("a", Problem("forbidden")), NOW)
         journal.discard(["a"])
         journal.report(Unreachable("a", NOW, Problem("transport")), NOW)
@@ -431,7 +434,7 @@ def test_a_cause_has_a_word(error: Exception, reason: str) -> None:
 
 def test_an_error_of_sqlite_that_has_no_word_is_quoted(path: Path) -> None:
     database = Database(path)
-    with pytest.raises(JournalError, match="refused by SQLite"), database.transaction():
+    with pytest.raises(JournalError, match="refused by SQLite"), translated(path):
         database._connection.execute("SELECT nothing FROM nowhere")
     database.close()
 
@@ -458,11 +461,9 @@ def test_a_damaged_file_is_a_journal_error_or_none(
     folder = tmp_path_factory.mktemp("damaged")
     path = folder / "run.db"
     database = Database(path)
-    with database.transaction():
-        database.add([f"j{number}" for number in range(40)], 1.0)
-        for number in range(40):
-            database.report(ended(f"j{number}") if number % 2 else changed(f"j{number}"), 2.0)
-        database.learn({"format": 1})
+    ids = [f"j{number}" for number in range(40)]
+    reports = [Reported(ended(job_id) if number % 2 else changed(job_id), NOW) for number, job_id in enumerate(ids)]
+    database.write([Added(ids, NOW), *reports, Learned({"format": 1})])
     database.close()
     content = bytearray(path.read_bytes())
     for place, piece in cuts:
@@ -476,8 +477,7 @@ def test_a_damaged_file_is_a_journal_error_or_none(
             database.remaining()
             database.learned()
             database.unacknowledged(0, 100)
-            with database.transaction():
-                database.add(["new"], 3.0)
+            database.write([Added(["new"], NOW)])
         finally:
             database.close()
 

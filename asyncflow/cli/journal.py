@@ -1,0 +1,109 @@
+"""`asyncflow journal`: look into the journal of a watch, take it elsewhere, forget what is done."""
+
+import sys
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import click
+import msgspec
+
+from asyncflow import Ended, Journal, JournalEntry
+from asyncflow.cli.keeping import shown_name
+from asyncflow.cli.options import as_duration
+from asyncflow.cli.words import OUTCOMES, count, one_line
+from asyncflow.redaction import digest
+
+__all__ = ["journal"]
+
+_MOST_SHOWN = 20
+_STATES = {"watched": "still watched", "ended": "ended, not told yet", "handled": "ended and told"}
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  asyncflow journal show run.db
+  asyncflow journal export run.db > jobs.jsonl
+  asyncflow journal prune run.db --older-than 7d
+""",
+)
+def journal() -> None:
+    """Look into the journal of a watch, export it, or prune it."""
+
+
+@journal.command(
+    epilog="""\b
+Examples:
+  asyncflow journal show run.db
+""",
+)
+@click.argument("name", metavar="JOURNAL")
+def show(*, name: str) -> None:
+    """Show how far the jobs are; the watch may be running.
+
+    Jobs are shown by a digest of their ids, since ids hold e-mail addresses.
+    """
+    states: Counter[str] = Counter()
+    statuses: dict[str, Counter[str]] = {state: Counter() for state in _STATES}
+    left: list[JournalEntry] = []
+    for entry in Journal(name).entries():
+        states[entry.state] += 1
+        statuses[entry.state][_word(entry)] += 1
+        if entry.state != "handled" and len(left) < _MOST_SHOWN:
+            left.append(entry)
+    lines = [f"{shown_name(name)}: {count(states.total(), 'job')}"]
+    for state, words in _STATES.items():
+        if states[state]:
+            detail = ", ".join(f"{number:,} {word}" for word, number in statuses[state].most_common())
+            lines.append(f"{states[state]:>8,}  {words}: {detail}")
+    if left:
+        lines += ["", *(f"  {digest(entry.job_id)}  {_since(entry):%Y-%m-%d %H:%M:%S}  {_word(entry)}" for entry in left)]
+        more = states["watched"] + states["ended"] - len(left)
+        lines += [f"  and {more:,} more"] if more else []
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+@journal.command(
+    epilog="""\b
+Examples:
+  asyncflow journal export run.db > jobs.jsonl
+  asyncflow journal export run.db --events > events.jsonl
+""",
+)
+@click.argument("name", metavar="JOURNAL")
+@click.option("--events", "is_events", is_flag=True, help="Only the endings, as asyncflow watch --json prints them.")
+def export(*, name: str, is_events: bool) -> None:
+    """Print what is known of each job as a line of JSON, whole ids and records."""
+    encoder = msgspec.json.Encoder()
+    for entry in Journal(name).entries():
+        if not is_events:
+            sys.stdout.buffer.write(encoder.encode(entry) + b"\n")
+        elif entry.event is not None:
+            sys.stdout.buffer.write(encoder.encode(entry.event) + b"\n")
+
+
+@journal.command(
+    epilog="""\b
+Examples:
+  asyncflow journal prune run.db --older-than 7d
+""",
+)
+@click.argument("name", metavar="JOURNAL")
+@click.option("--older-than", callback=as_duration, metavar="TIME", help="Only what ended this long ago, such as 12h, 7d.")
+def prune(*, name: str, older_than: float | None) -> None:
+    """Forget the jobs that have ended and were told; nothing of them stays in the file.
+
+    Their ids are new from then on: given to a watch again, they are watched again.
+    """
+    before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
+    sys.stdout.write(f"{count(Journal(name).prune(before), 'job')} forgotten\n")
+
+
+def _word(entry: JournalEntry) -> str:
+    if isinstance(entry.event, Ended):
+        return OUTCOMES[entry.event.job.outcome]
+    return one_line(entry.status or "never read")
+
+
+def _since(entry: JournalEntry) -> datetime:
+    return (entry.changed_at or entry.added_at).astimezone()

@@ -1,0 +1,51 @@
+"""What a watch tells its journal, one thing each; they are written in the order in which they were told.
+
+Pure: no clock, no I/O, no asyncio.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from asyncflow.events import Event
+
+__all__ = ["Added", "Discarded", "Fact", "Handled", "Learned", "Reported"]
+
+
+class Added(NamedTuple):
+    """Ids to be watched; the answer is which of them have not ended."""
+
+    job_ids: Sequence[str]
+    at: datetime
+
+
+class Reported(NamedTuple):
+    """A change of status or an ending."""
+
+    event: Event
+    at: datetime
+
+
+class Handled(NamedTuple):
+    """Endings that were acknowledged."""
+
+    job_ids: Sequence[str]
+
+
+class Discarded(NamedTuple):
+    """Jobs that are not to be watched any more."""
+
+    job_ids: Sequence[str]
+
+
+class Learned(NamedTuple):
+    """The state of a polling policy."""
+
+    state: dict[str, Any]
+
+
+Fact = Added | Reported | Handled | Discarded | Learned
