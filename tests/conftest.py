@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from secret_watch import LogWatch
 
 from asyncflow import testing
 
@@ -32,3 +34,16 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Generator[None, testing.LoopFactories | None, testing.LoopFactories]:
     return testing.loop_factories(item, (yield))
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_logged() -> Generator[LogWatch]:
+    """Fail whichever test has anything logged, at whatever level of ours, that shows a token, an address or a signed link."""
+    watch, root, ours = LogWatch(), logging.getLogger(), logging.getLogger("asyncflow")
+    level = ours.level
+    root.addHandler(watch)
+    ours.setLevel(logging.DEBUG)
+    yield watch
+    ours.setLevel(level)
+    root.removeHandler(watch)
+    assert watch.leaks == []

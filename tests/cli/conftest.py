@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cli_processes import LAUNCH, Command, Start, environment_of
+from secret_watch import leaks
 
 from asyncflow.simulator import SimulatorThread
 
@@ -34,6 +35,7 @@ def command(service: SimulatorThread, tmp_path: Path) -> Command:
             env=environment_of(service.url, settings),
             timeout=60,
         )
+        assert leaks(done.stderr.decode()) == []
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
     return run
