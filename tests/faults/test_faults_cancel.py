@@ -33,7 +33,8 @@ class Calls:
 
     def __init__(self, simulator: Simulator, lane: Lane, folder: Path, dice: random.Random) -> None:
         self.ids = simulator.seed_jobs(15, duration=(0, 30))
-        self._simulator, self._lane, self._folder, self._dice = simulator, lane, folder, dice
+        self._simulator, self._folder, self._dice = simulator, folder, dice
+        self._lane: Lane = lane
         self._number = 0
 
     def client(self) -> AsyncClient:

@@ -159,8 +159,9 @@ async def test_a_stall_beyond_every_limit_of_time_gives_up_once() -> None:
 
 
 async def test_a_stall_in_the_consumer_merges_nothing_that_ended() -> None:
-    service = Service({f"j{number}": [(0.0, "started"), (number / 10, "completed")] for number in range(1, 40)})
-    watcher = JobWatcher(service.read, list(service.script), policy=every(0.5), buffer=5)
+    script = {f"j{number}": [(0.0, "started"), (number / 10, "completed")] for number in range(1, 40)}
+    service = Service(script)
+    watcher = JobWatcher(service.read, list(script), policy=every(0.5), buffer=5)
     ended = 0
     async with watcher:
         async for event in watcher:

@@ -44,7 +44,7 @@ REQUESTS = (
     Request("", "GET", "https://media.example.com/x", "file"),
 )
 STATUSES = (200, 201, 202, 204, 302, 400, 401, 403, 404, 408, 410, 429, 500, 503, 596)
-HEADERS = ({}, {"Retry-After": "7"}, {"retry-after": "Wed, 04 Nov 2026 09:30:12 GMT"})
+HEADERS: tuple[dict[str, str], ...] = ({}, {"Retry-After": "7"}, {"retry-after": "Wed, 04 Nov 2026 09:30:12 GMT"})
 
 
 def protocol(data: bytes) -> None:
