@@ -63,7 +63,7 @@ _UNACKNOWLEDGED = """SELECT endings.rowid, event FROM endings CROSS JOIN jobs US
 _ENTRIES = """SELECT number, job_id, state, added_at, event FROM jobs LEFT JOIN endings USING (number) ORDER BY number"""
 _CHANGES = "SELECT number, status, at FROM changes ORDER BY number, rowid"
 _PRUNE = """DELETE FROM jobs WHERE state = 2
-    AND (?1 IS NULL OR number IN (SELECT number FROM endings WHERE at < ?1))"""
+    AND (:before IS NULL OR number IN (SELECT number FROM endings WHERE at < :before))"""
 _ORPHANS = "DELETE FROM {} WHERE number NOT IN (SELECT number FROM jobs)"
 
 _decode_event = msgspec.json.Decoder(Event).decode
@@ -186,7 +186,7 @@ class Database:
         execute = self._connection.execute
         execute("PRAGMA secure_delete = ON")
         with translated(self._path), transaction(self._connection):
-            deleted = execute(_PRUNE, (before,)).rowcount
+            deleted = execute(_PRUNE, {"before": before}).rowcount
             for table in ("endings", "changes"):
                 execute(_ORPHANS.format(table))
         with translated(self._path):
