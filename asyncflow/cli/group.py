@@ -90,7 +90,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger().addHandler(logging.NullHandler())
     try:
         result: int | None = group.main(arguments, prog_name="asyncflow", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed before we came; click writes nothing then
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return ExitCode.USAGE
@@ -107,11 +108,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a bug of ours must not put a record or a token on somebody's screen
         if is_debugging:
             traceback.print_exc()
-        told: tuple[str, ExitCode] = import_module("asyncflow.cli.failures").told(error)
-        complain(told[0])
-        return told[1]
+        return _tell(error)
     else:
         return result or ExitCode.SUCCEEDED
+
+
+def _tell(error: Exception) -> int:
+    text, code = import_module("asyncflow.cli.failures").told(error)
+    if code == ExitCode.OUTPUT_CLOSED:
+        _forget_output()
+    complain(text)
+    return int(code)
 
 
 def _forget_output() -> None:

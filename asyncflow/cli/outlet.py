@@ -8,6 +8,7 @@ import asyncio
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 from asyncflow.cli.endings import Interrupted
@@ -28,34 +29,54 @@ def is_writable(descriptor: int) -> bool:
 
 
 class Outlet:
-    """Writes text or bytes to *stream*, all of them, in order. `Interrupted` when nobody reads any more."""
+    """Writes text or bytes to *stream*, all of them, in order; None is a stream that was closed before we came.
 
-    def __init__(self, stream: TextIO) -> None:
+    `Interrupted` when standard output takes nothing any more, or nothing at all. Standard error has words for people: where they
+    cannot be written the command goes on without.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._is_for_people = stream is sys.stderr and sys.stdout is not None
+        self._is_gone = False
         self._stream = stream
-        self._name = "standard error" if stream is sys.stderr else "standard output"
-        try:
-            self._descriptor: int | None = stream.fileno()
-        except (OSError, ValueError):
-            self._descriptor = None  # somebody's buffer
+        self._descriptor: int | None = None
+        if stream is None:
+            self._fail("is closed")
+            return
+        with suppress(OSError, ValueError):  # somebody's buffer
+            self._descriptor = stream.fileno()
 
     async def write(self, content: str | bytes) -> None:
         """Write *content*; the event loop goes on meanwhile."""
+        if self._is_gone or self._stream is None:
+            return
         encoded = content if isinstance(content, bytes) else content.encode(self._stream.encoding or "utf-8", "replace")
         if self._descriptor is None:
             self._stream.write(encoded.decode("utf-8", "replace"))
             return
         view = memoryview(encoded)
-        while view:
-            if is_writable(self._descriptor):
-                view = view[self._write(self._descriptor, view[:_PIECE]) :]
+        while view and not self._is_gone:
+            written = self._write(self._descriptor, view[:_PIECE]) if is_writable(self._descriptor) else 0
+            if written:
+                view = view[written:]
             else:
                 await self._room(self._descriptor)
 
     def _write(self, descriptor: int, piece: memoryview) -> int:
         try:
             return os.write(descriptor, piece)
-        except BrokenPipeError as error:
-            raise Interrupted(ExitCode.OUTPUT_CLOSED, f"{self._name} was closed") from error
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            self._fail("was closed")
+        except OSError as error:
+            self._fail(f"cannot be written: {(error.strerror or 'no reason given').lower()}")
+        return len(piece)
+
+    def _fail(self, what: str) -> None:
+        if not self._is_for_people:
+            raise Interrupted(ExitCode.OUTPUT_CLOSED, f"standard output {what}")
+        self._is_gone = True
 
     async def _room(self, descriptor: int) -> None:
         loop = asyncio.get_running_loop()
