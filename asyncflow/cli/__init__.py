@@ -17,5 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         sys.stderr.write(f"asyncflow: {' and '.join(missing)} not installed: pip install 'asyncflow-useapi[cli]'\n")
         return 2
-    code: int = import_module("asyncflow.cli.group").run(arguments)
+    try:
+        code: int = import_module("asyncflow.cli.group").run(arguments)
+    except KeyboardInterrupt:
+        # To load all takes a moment, in which whoever mistyped a command may have noticed it.
+        sys.stderr.write("asyncflow: interrupted\n")
+        return 130
     return code

@@ -3,7 +3,9 @@
 Loaded when there is one.
 """
 
+import errno
 import os
+import ssl
 import traceback
 from pathlib import Path
 
@@ -21,6 +23,8 @@ _ADVICE = {
     "payment_required": "see your subscription at useapi.net",
     "insufficient_credits": "see your credits at useapi.net",
 }
+# What a help text meets on its way into a file; everything else is written by an `Outlet`.
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _STRANGE = {
     "decode_error": "no record in its answer",
     "redirect": "it redirects elsewhere",
@@ -39,6 +43,8 @@ def told(error: Exception) -> tuple[str, ExitCode]:
             return one_line(error.format_message()), ExitCode.USAGE
         case AsyncflowError():
             return error_text(error), code_of(error)
+        case OSError(errno=number) if number in _NO_ROOM:
+            return f"standard output cannot be written: {os.strerror(number).lower()}", ExitCode.OUTPUT_CLOSED
         case _:
             return f"internal error: {_place(error)}; ASYNCFLOW_DEBUG=1 shows more, please report it", ExitCode.INTERNAL
 
@@ -54,16 +60,28 @@ def error_text(error: AsyncflowError) -> str:
         return f"{host()} does not answer like the service: {_STRANGE[error.kind]}{status}; is USEAPI_BASE_URL right?"
     if error.kind in _ADVICE:
         return f"{text}; {_ADVICE[error.kind]}"
-    return one_line(str(error))
+    text = one_line(str(error))
+    # Any web server says this of paths that are not its own.
+    return f"{text}; is USEAPI_BASE_URL right?" if error.kind == "not_found" and os.environ.get("USEAPI_BASE_URL") else text
 
 
 def _system_words(cause: BaseException | None) -> str:
     if not isinstance(cause, OSError):
         return ""
+    # Python's own words for TLS stand behind aiohttp's, and its numbers are none of the system's.
+    tls = cause.__cause__ or cause
+    if isinstance(tls, ssl.SSLError):
+        return f" (no TLS: {one_line(_tls_words(tls))})"
     # Failed look-ups have negative numbers, and a TimeoutError has none.
     number = cause.errno or 0
     words = os.strerror(number) if number > 0 else cause.strerror or ""
     return f" ({one_line(words.lower())})" if words else ""
+
+
+def _tls_words(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return (getattr(error, "reason", None) or "it failed").replace("_", " ").lower()
 
 
 def _place(error: Exception) -> str:
