@@ -48,7 +48,7 @@ def get(*, job_id: str, as_json: bool, no_color: bool) -> int:
         if as_json:
             await Outlet(sys.stdout).write(msgspec.json.encode(job) + b"\n")
         elif is_live(sys.stdout):
-            screen_on(sys.stdout, no_color=no_color).print(describe(job))
+            screen_on(sys.stdout, no_color=no_color).print(describe(job), is_whole=True)
         else:
             await Outlet(sys.stdout).write("".join(f"{plain(line)}\n" for line in describe(job)))
         return job

@@ -4,6 +4,7 @@ Only what has changed is written, in one piece, so that nothing flickers; the sc
 """
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -65,9 +66,10 @@ class Screen:
         self._write(f"{self._erase()}{_SHOW}")
         self._shown = []
 
-    def print(self, lines: Sequence[Line]) -> None:
-        """Write *lines*, to stay."""
-        self._write("".join(f"{self._ansi(line, self.size[0])}\n" for line in lines))
+    def print(self, lines: Sequence[Line], *, is_whole: bool = False) -> None:
+        """Write *lines*, to stay: cut off where the terminal ends, or *is_whole*, which leaves it to the terminal to fold them."""
+        columns = sys.maxsize if is_whole else self.size[0]
+        self._write("".join(f"{self._ansi(line, columns)}\n" for line in lines))
 
     def _home(self) -> str:
         """Return what moves the cursor to the first line of the picture."""

@@ -182,6 +182,16 @@ def test_a_dumb_terminal_gets_plain_lines(terminal: tuple[int, int], service: Si
     assert "\x1b" not in text
 
 
+def test_the_links_of_a_job_are_whole_on_a_narrow_terminal(
+    terminal: tuple[int, int], service: SimulatorThread, tmp_path: Path
+) -> None:
+    [job_id] = service.seed_jobs(age=600, fate="success")
+    with on_terminal(terminal, ["get", job_id], service.url, tmp_path, {}) as process:
+        text = shown_until(terminal[0], "Signature=")
+        assert process.wait(10) == 0
+    assert re.search(r"https?://\S+Expires=\d+&\S+Signature=\w{16,}\s", text)
+
+
 def test_an_interrupted_picture_leaves_a_clean_screen(
     terminal: tuple[int, int], service: SimulatorThread, tmp_path: Path
 ) -> None:
