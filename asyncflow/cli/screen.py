@@ -67,7 +67,7 @@ class Screen:
         self._shown = []
 
     def print(self, lines: Sequence[Line], *, is_whole: bool = False) -> None:
-        """Write *lines*, to stay: cut off where the terminal ends, or *is_whole*, which leaves it to the terminal to fold them."""
+        """Write *lines*, to stay: cut off where the terminal ends or, with *is_whole*, folded by the terminal."""
         columns = sys.maxsize if is_whole else self.size[0]
         self._write("".join(f"{self._ansi(line, columns)}\n" for line in lines))
 
