@@ -85,6 +85,17 @@ def test_every_block_says_what_it_is_written_in() -> None:
     assert any(block.page == "README.md" and block.language == "python" for block in BLOCKS)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_link_to_a_page_of_ours_leads_there(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_every_page_is_listed() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md" and f"({page.name})" not in index] == []
+
+
 @pytest.mark.asyncio
 async def test_a_broken_example_is_seen_where_it_stands() -> None:
     [block] = blocks_of("page.md", "# A page\n\n```python\nimport asyncio\n\nawait asyncio.wait([missing])\n```\n")
