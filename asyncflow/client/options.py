@@ -61,9 +61,9 @@ def checked_token(token: Token | None) -> Token:
     """Return *token*, or the one of the environment."""
     if token is None:
         token = os.environ.get("USEAPI_TOKEN", "")
-        if not token:
-            raise UsageError("no token: pass AsyncClient(token) or set USEAPI_TOKEN")
     if isinstance(token, str):
+        if not token.strip():
+            raise UsageError("no token: pass AsyncClient(token) or set USEAPI_TOKEN")
         return _checked_text(token)
     if not callable(token):
         raise UsageError("the token is a str, or an async function that returns one")
@@ -112,13 +112,17 @@ def check_timeout(timeout: object) -> None:
 
 def positive(name: str, value: float) -> float:
     """Return *value* if it is a finite number above 0."""
-    if not 0 < value < inf:
+    if not _is_number(value) or not 0 < value < inf:
         raise UsageError(f"{name} must be a positive number of seconds" if name == "timeout" else f"{name} must be positive")
     return value
 
 
 def at_least(name: str, value: int, least: int) -> int:
     """Return *value* if it is not below *least*."""
-    if value < least:
-        raise UsageError(f"{name} must be at least {least}")
+    if not _is_number(value) or value < least:
+        raise UsageError(f"{name} must be a number, at least {least}")
     return value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)

@@ -36,6 +36,12 @@ def test_a_token_that_cannot_be_one_is_refused_and_not_shown(token: str) -> None
     assert "abc" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("token", ["", "  ", "\n"])
+def test_an_empty_token_is_none(token: str) -> None:
+    with pytest.raises(UsageError, match=r"no token: .* USEAPI_TOKEN"):
+        AsyncClient(token)
+
+
 @pytest.mark.parametrize("token", [1234, b"user:1234-abcdef", ["user:1234-abcdef"]])
 def test_a_token_is_a_str_or_a_function(token: object) -> None:
     with pytest.raises(UsageError, match="token"):
@@ -189,9 +195,10 @@ async def test_a_base_url_may_end_in_several_ways(ending: str, prefix: str) -> N
     [
         *({"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"timeout": float("inf")}),
         *({"max_retries": -1}, {"concurrency": 0}, {"rate": 0}, {"rate": -1.0}, {"rate": float("nan")}),
+        *({"timeout": None}, {"timeout": "5"}, {"max_retries": None}, {"concurrency": "many"}, {"rate": "fast"}),
     ],
 )
-def test_an_option_out_of_range_is_named(options: dict[str, float]) -> None:
+def test_an_option_that_cannot_be_one_is_named(options: dict[str, object]) -> None:
     [name] = options
     with pytest.raises(UsageError, match=name):
         AsyncClient(TOKEN, **options)  # type: ignore[arg-type] # the values are the test
