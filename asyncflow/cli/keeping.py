@@ -15,7 +15,7 @@ __all__ = ["Kept", "kept_in", "shown_name"]
 
 
 class Kept:
-    """A watch with a *journal*, which the user calls *name*: what earlier watches told of its jobs counts, what they left is gone on with."""
+    """A watch with a *journal*, which the user calls *name*: what earlier watches told counts, what they left is gone on with."""
 
     def __init__(self, journal: Journal, name: str, *, is_optional: bool, entries: Iterable[JournalEntry] = ()) -> None:
         self.journal = journal
