@@ -72,7 +72,9 @@ class Connection:
         `TransportError` if there is none; it is transient for a submit too if that has certainly not been sent.
         """
         token = options.token if isinstance(options.token, str) else await _token(request, options, deadline)
-        session = self._open(options)
+        session = self._session
+        if session is None or self.is_closed or session.closed:
+            session = self._open(options)
         try:
             with self._deadlines.limit(deadline):
                 if self._fast is not None and request.method == "GET" and is_untouched():

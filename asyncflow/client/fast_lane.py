@@ -8,7 +8,7 @@ reference lane for good. What goes on the wire and what is made of the answer is
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from yarl import URL
@@ -17,6 +17,8 @@ from asyncflow.client.wire import Reply, headers, receive_less, whole_body, with
 from asyncflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
@@ -27,6 +29,9 @@ __all__ = ["FastLane", "Unfit", "is_fit"]
 
 TESTED = ((3, 13), (3, 14))
 """The minor versions of aiohttp that all tests of the lanes have been run with."""
+
+_SMALL_BYTES = 16384
+"""Far below what makes a reader stop its connection for a while."""
 
 _USED = ("is_connected", "read", "set_response_params", "should_close", "transport")
 
@@ -168,9 +173,9 @@ class FastLane:
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
-            # Records come whole with their headers: then nothing is left to wait for.
-            is_whole = content.is_eof()
-            body = content.read_nowait() if is_whole else await whole_body(request, message.code, message.headers, content)
+            body = _small_body(content)
+            if body is None:
+                body = await whole_body(request, message.code, message.headers, content)
             is_good = not protocol.should_close
             return Reply(message.code, message.headers, body)
         finally:
@@ -178,3 +183,14 @@ class FastLane:
                 self._push(link)
             else:
                 link.connection.close()
+
+
+def _small_body(content: aiohttp.StreamReader) -> bytes | None:
+    """Return the body if all of it came in one small piece, as records do; else None.
+
+    The reader is not told: it would have the connection go on reading, which for so little was never stopped.
+    """
+    pieces = cast("Sequence[bytes]", getattr(content, "_buffer", ()))
+    if len(pieces) == 1 and content.is_eof() and content.exception() is None and len(pieces[0]) <= _SMALL_BYTES:
+        return pieces[0]
+    return None

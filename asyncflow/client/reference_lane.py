@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -33,12 +34,26 @@ def make_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response)
 
 
+def _url(base_url: str, target: str) -> URL:
+    # Said to be encoded, since aiohttp would undo the escapes that a Flow Music id needs.
+    if "?" in target:
+        return URL(base_url + target, encoded=True)
+    # The host need not be taken apart for each job anew.
+    base, path = _base(base_url)
+    return base.with_path(path + target, encoded=True)
+
+
+@lru_cache(maxsize=16)
+def _base(base_url: str) -> tuple[URL, str]:
+    url = URL(base_url)
+    return url, url.raw_path.rstrip("/")
+
+
 async def ask_session(session: aiohttp.ClientSession, request: Request, options: Options, token: str) -> Reply:
     """Send *request* and return the whole answer, however long that takes; errors are aiohttp's."""
     response = await session.request(
         request.method,
-        # Said to be encoded, since aiohttp would undo the escapes that a Flow Music id needs.
-        URL(options.base_url + request.target, encoded=True),
+        _url(options.base_url, request.target),
         data=request.body,
         headers=headers(token, has_body=request.body is not None),
         allow_redirects=False,
@@ -46,8 +61,10 @@ async def ask_session(session: aiohttp.ClientSession, request: Request, options:
         timeout=without_total(options.timeout),
     )
     try:
-        body = await whole_body(request, response.status, response.headers, response.content)
-        return Reply(response.status, response.headers, body)
+        status, fields, content = response.status, response.headers, response.content
+        # Records come whole with their headers: then nothing is left to wait for.
+        is_whole = content.is_eof()
+        return Reply(status, fields, content.read_nowait() if is_whole else await whole_body(request, status, fields, content))
     finally:
         # A connection whose answer was not read to its end is closed by this, not kept.
         response.release()

@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio. A call that cannot work is refused here, bef
 
 from __future__ import annotations
 
-import re
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
@@ -22,12 +22,13 @@ Service = Literal["google-flow", "flowmusic"]
 Expected = Literal["job", "submission", "stats", "asset", "cancelled", "file"]
 
 SERVICES: tuple[Service, ...] = ("google-flow", "flowmusic")
+_ENDINGS = tuple((f"-bot:{service}", service) for service in SERVICES)
 DETAILS = ("summary", "executing", "history")
 
 _LONGEST_ID = 512
 # The characters of a path segment (RFC 3986, 3.3). Google Flow answers 400 to an id whose ":" or "@" is escaped.
 _RAW_SAFE = ":@!$&'()*+,;=-._~"
-_NOTHING_TO_QUOTE = re.compile(r"[A-Za-z0-9:@!$&'()*+,;=._~-]*")
+_NEED_NO_QUOTES = f"{ascii_letters}{digits}{_RAW_SAFE}".encode()
 
 
 class Request(Struct, frozen=True, gc=False):
@@ -52,8 +53,8 @@ class Request(Struct, frozen=True, gc=False):
 def service_of(job_id: str) -> Service:
     """Return the service that *job_id* names at its end. `UsageError` for what cannot be an id, or names another service."""
     _check_id(job_id, "job id")
-    for service in SERVICES:
-        if job_id.endswith(f"-bot:{service}"):
+    for ending, service in _ENDINGS:
+        if job_id.endswith(ending):
             return service
     if "-bot%3a" in job_id.lower():
         raise UsageError(f"job id {digest(job_id)} is percent-encoded: give it as the service does, with ':' and '@'")
@@ -139,7 +140,7 @@ def _service(job_id: str, service: str | None) -> str:
 def _job_target(service: str, job_id: str) -> str:
     if service != "google-flow":
         job_id = quote(job_id, "")
-    elif _NOTHING_TO_QUOTE.fullmatch(job_id) is None:
+    elif not job_id.isascii() or job_id.encode().translate(None, _NEED_NO_QUOTES):
         job_id = quote(job_id, _RAW_SAFE)
     return f"/v1/{service}/jobs/{job_id}"
 
