@@ -40,6 +40,7 @@ class Report:
     """The tables of one benchmark; a cell is a text, a number or a `Spread`, which is shown as minimum / median / maximum."""
 
     name: str
+    packages: tuple[str, ...] = ()
     tables: list[dict[str, Any]] = field(default_factory=list)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -53,18 +54,18 @@ class Report:
 
     def finish(self, path: Path | None) -> None:
         """Print where this was measured, and write everything to *path* if there is one."""
-        machine = environment()
+        machine = environment(self.packages)
         print("\n" + ", ".join(f"{name} {value}" for name, value in machine.items()))
         if path is not None:
             answer = {"benchmark": self.name, "environment": machine, "tables": self.tables}
             path.write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
 
 
-def environment() -> dict[str, Any]:
-    """Return the versions and the machine, without anything that names a person or a place."""
+def environment(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the versions, those of other *packages* too and the machine, without anything that names a person or a place."""
     versions: dict[str, Any] = {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     versions["cores"] = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
-    for package in PACKAGES:
+    for package in (*PACKAGES, *packages):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
