@@ -19,7 +19,7 @@ class Kept:
 
     def __init__(self, journal: Journal, name: str, *, is_optional: bool, entries: Iterable[JournalEntry] = ()) -> None:
         self.journal = journal
-        self.name = one_line(name)
+        self.name: str = one_line(name)
         self._is_optional = is_optional
         self.job_ids: dict[str, None] = {}
         self._told: list[Event] = []

@@ -56,8 +56,8 @@ class Limit:
     __slots__ = ("_cancelling", "_deadlines", "_task", "at", "is_over")
 
     def __init__(self, deadlines: Deadlines, at: float) -> None:
-        self.at = at
-        self.is_over = False
+        self.at: float = at
+        self.is_over: bool = False
         self._deadlines = deadlines
         self._task: asyncio.Task[object]
         self._cancelling = 0

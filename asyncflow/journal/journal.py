@@ -61,7 +61,7 @@ class Journal:
         if on_error not in {"stop", "go_on"}:
             raise UsageError("on_error is 'stop' or 'go_on'")
         # The file itself, so that whoever comes by another link meets the same lock.
-        self.path = Path(path).resolve()
+        self.path: Path = Path(path).resolve()
         self.failure: JournalError | None = None
         self._stops = on_error == "stop"
         self._max_bytes = max_bytes
