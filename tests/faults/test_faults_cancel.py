@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio
 
-ROUNDS = 1500 if os.environ.get("ASYNCFLOW_LONG") else 120
+ROUNDS = 1000 if os.environ.get("ASYNCFLOW_LONG") else 120
 FAULTS = Faults(latency=(0.0, 0.004), reset=0.1, garble=0.05, truncate=0.05, hang=0.02, slow=0.05, slow_seconds=0.02)
 
 
@@ -86,7 +86,8 @@ class Calls:
         async with self.client() as client:
             watcher = client.watch(self.ids, journal=self.journal())
             try:
-                await anext(watcher)
+                async for _ in watcher:
+                    break
             finally:
                 await asyncio.gather(watcher.aclose(), client.aclose())
 
