@@ -35,8 +35,8 @@ def ended(job_id: str, status: str = "completed") -> Ended:
 @asynccontextmanager
 async def opened(path: Path, *, max_bytes: int | None = None) -> AsyncIterator[Journal]:
     journal = Journal(path, max_bytes=max_bytes)
-    await journal.open(lambda _error: None)
     try:
+        await journal.open(lambda _error: None)
         yield journal
     finally:
         await journal.aclose()

@@ -557,6 +557,7 @@ async def test_whoever_waits_for_a_journal_that_cannot_be_opened_is_told(tmp_pat
     with pytest.raises(JournalError, match="missing"):
         await waiting
     await journal.aclose()
+    assert journal_threads() == []
 
 
 @pytest.mark.asyncio
