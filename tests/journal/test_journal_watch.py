@@ -62,7 +62,7 @@ async def collect(watcher: JobWatcher) -> list[Event]:
 async def gather(watcher: JobWatcher, seen: list[Event]) -> None:
     """Have everything in *seen*, even if the end is an error."""
     async for event in watcher:
-        seen.append(event)  # noqa: PERF401
+        seen.append(event)  # noqa: PERF401 - what a comprehension has gathered is lost with the error
 
 
 async def until_ended(watcher: JobWatcher) -> Event:

@@ -27,10 +27,11 @@ if TYPE_CHECKING:
 VIDEO: Key = ("google-flow", "video", "veo")
 OTHER: Key = ("google-flow", "upscale", "")
 
-GAMMA: Shape = lambda random: random.gammavariate(9.0, 8.0)  # noqa: E731 - a table of shapes
-TWO_KINDS: Shape = lambda random: random.choice([2.0, 60.0]) * random.uniform(0.9, 1.1)  # noqa: E731
-HEAVY_TAIL: Shape = lambda random: 20.0 * random.paretovariate(1.8)  # noqa: E731
-FAILING: Shape = lambda random: random.choice([random.uniform(1, 10)] + 19 * [GAMMA(random)])  # noqa: E731
+# ruff: noqa: E731 - a table of shapes
+GAMMA: Shape = lambda random: random.gammavariate(9.0, 8.0)
+TWO_KINDS: Shape = lambda random: random.choice([2.0, 60.0]) * random.uniform(0.9, 1.1)
+HEAVY_TAIL: Shape = lambda random: 20.0 * random.paretovariate(1.8)
+FAILING: Shape = lambda random: random.choice([random.uniform(1, 10)] + 19 * [GAMMA(random)])
 
 
 class Answer:

@@ -25,7 +25,7 @@ ADDRESS = "jo-ann+flow@mail.example.com"
         "https://cdn.example/v?Expires=1&x",
         "GET /v?a=1&Signature=ab",
         "?X-Goog-Signature=0",
-        "j1104093012448120573v-u1234-email:a@b.co-bot:google-flow",
+        "j1104093012448120573v-u1234-email:a@example.com-bot:google-flow",
     ],
 )
 def test_a_secret_is_seen(text: str) -> None:

@@ -110,8 +110,7 @@ class Fleet:
 
 async def lateness(fleet: Fleet, policy: Policy) -> tuple[float, float]:
     """Watch *fleet* to its end and return how late the endings were seen, on average and at worst."""
-    wall_clock = lambda: MIDNIGHT + timedelta(seconds=now())  # noqa: E731
-    watcher = JobWatcher(fleet.fetch, fleet.ends, policy=policy, wall_clock=wall_clock)
+    watcher = JobWatcher(fleet.fetch, fleet.ends, policy=policy, wall_clock=lambda: MIDNIGHT + timedelta(seconds=now()))
     fleet.call_back(WebhookReceiver(watcher.nudge, SECRET))
     late: dict[str, float] = {}
     async with watcher:
