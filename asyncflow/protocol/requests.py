@@ -22,7 +22,7 @@ Service = Literal["google-flow", "flowmusic"]
 Expected = Literal["job", "submission", "stats", "asset", "cancelled", "file"]
 
 SERVICES: tuple[Service, ...] = ("google-flow", "flowmusic")
-_ENDINGS = tuple((f"-bot:{service}", service) for service in SERVICES)
+_ENDINGS: tuple[tuple[str, Service], ...] = tuple((f"-bot:{service}", service) for service in SERVICES)
 DETAILS = ("summary", "executing", "history")
 
 _LONGEST_ID = 512
