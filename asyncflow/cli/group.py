@@ -64,13 +64,13 @@ Environment:
 
 \b
 Exit codes:
-  0  all succeeded
-  1  a job failed, or came out partial or empty
-  2  usage: wrong arguments, no ids, no token
-  3  the time was up
-  4  token or payment refused
-  5  a job was abandoned or stayed unreachable
-  130 interrupted, 143 terminated, 141 output closed
+  0    all succeeded
+  1    a job failed, or came out partial or empty
+  2    usage: wrong arguments, no ids, no token
+  3    the time was up
+  4    token or payment refused
+  5    a job was abandoned or stayed unreachable
+  130  interrupted, 143 terminated, 141 output closed
   Of several reasons for a watch, 3 goes before 5 before 1.
 """,
 )
