@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain, groupby
@@ -232,9 +232,12 @@ def read_entries(path: Path) -> Iterator[JournalEntry]:
             return
         # One transaction, so that both tables are seen at one moment.
         connection.execute("BEGIN")
-        histories = groupby(connection.execute(_CHANGES), key=itemgetter(0))
+        # Closed one by one: a connection does not let go of the file before its last cursor does, and an error that somebody
+        # keeps holds its cursors.
+        rows, history = (stack.enter_context(closing(connection.execute(question))) for question in (_ENTRIES, _CHANGES))
+        histories = groupby(history, key=itemgetter(0))
         changes_of, changes = next(histories, (None, ()))
-        for number, job_id, state, added_at, event in connection.execute(_ENTRIES):
+        for number, job_id, state, added_at, event in rows:
             while changes_of is not None and changes_of < number:
                 changes_of, changes = next(histories, (None, ()))
             own = [(status, _instant(at)) for _, status, at in changes] if changes_of == number else []

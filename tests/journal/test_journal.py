@@ -482,6 +482,20 @@ def test_a_damaged_file_is_a_journal_error_or_none(
             database.close()
 
 
+@pytest.mark.asyncio
+async def test_an_error_that_is_kept_keeps_no_lock(path: Path) -> None:
+    async with opened(path) as journal:
+        for job_id in "abcd":
+            journal.report(ended(job_id), NOW)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE endings SET event = X'7B'")
+    with pytest.raises(JournalError) as kept:
+        list(journal.entries())
+    with closing(sqlite3.connect(path, timeout=0)) as connection:
+        assert connection.execute("PRAGMA journal_mode = DELETE").fetchone() == ("delete",)
+    assert kept.value.reason == "damaged"
+
+
 # -- when it fails later ---------------------------------------------------------------------------------------------------
 
 
