@@ -5,12 +5,18 @@ import logging
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 from secret_watch import LogWatch
 
 from asyncflow import testing
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+
+# How fast the machine is must not decide whether a test passes.
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def pytest_configure(config: pytest.Config) -> None:
