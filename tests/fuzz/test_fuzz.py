@@ -69,7 +69,9 @@ def test_whatever_comes_in_is_taken_or_refused_in_our_own_words(target: str) -> 
     run()
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in sorted(FOLDER.glob("*/*"))])
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=f"{path.parent.name}/{path.name}") for path in sorted(FOLDER.glob("*/*"))]
+)
 def test_what_once_crashed_does_not(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
 
