@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -13,16 +12,15 @@ from asyncflow.client.budget import Budget
 from asyncflow.client.calls import Calls
 from asyncflow.client.connection import Connection
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
-from asyncflow.errors import AsyncflowError, JobFailedError, UsageError
-from asyncflow.events import Abandoned, Ended
+from asyncflow.client.waiting import wait_for, well_ended, worth_asking
+from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.pacing import Pacer
 from asyncflow.polling import PollPolicy
-from asyncflow.records import Failure, Outcome
 from asyncflow.redaction import redact
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from types import TracebackType
     from typing import Unpack
 
@@ -148,15 +146,10 @@ class AsyncClient:
         After *max_failures* polls in a row without an answer the last error is raised; None never gives up.
         A completed job may still lack files: see `job.outcome`.
         """
-        result = (await self._watch_to_the_end([job_id], timeout, service, max_failures))[job_id]
+        result = (await self._wait([job_id], timeout, service, max_failures))[job_id]
         if isinstance(result, AsyncflowError):
             raise result
-        if raise_on_failure and result.outcome is Outcome.FAILED:
-            failure = result.failure or Failure()
-            raise JobFailedError(
-                failure.message or "the job failed", code=failure.code, reason=failure.reason, job_id=job_id, job=result
-            )
-        return result
+        return well_ended(result) if raise_on_failure else result
 
     async def wait_all(
         self,
@@ -173,43 +166,18 @@ class AsyncClient:
         `WaitTimeoutError`.
         """
         asked: dict[str, None] = {}
-        results = await self._watch_to_the_end(_worth_asking(job_ids, asked), timeout, service, max_failures)
+        results = await self._wait(worth_asking(job_ids, asked), timeout, service, max_failures)
         return {job_id: results.get(job_id) or UsageError("the job id is empty") for job_id in asked}
 
-    async def _watch_to_the_end(
+    async def _wait(
         self, job_ids: JobIds, timeout: float | None, service: str | None, max_failures: int | None
     ) -> dict[str, Job | AsyncflowError]:
         self._connection.now()
         check_timeout(timeout)
-        records: dict[str, Job] = {}
-        errors: dict[str, AsyncflowError] = {}
-
-        async def read(job_id: str) -> Job:
-            try:
-                records[job_id] = await self.get_job(job_id, service=service)
-            except AsyncflowError as error:
-                error.job = records.get(job_id)
-                errors[job_id] = error
-                raise
-            return records[job_id]
-
-        results: dict[str, Job | AsyncflowError] = {}
-        watcher = JobWatcher(
+        read = partial(self.get_job, service=service)
+        return await wait_for(
             read, job_ids, pacer=self.pacer, policy=self._options.policy, timeout=timeout, max_failures=max_failures
         )
-        async with watcher:
-            async for event in watcher:
-                match event:
-                    case Ended(job):
-                        results[job.job_id] = job
-                    case Abandoned(job_id, problem, job):
-                        seen = errors.get(job_id)
-                        error = seen if seen is not None and seen.kind == problem.kind else problem.exception(job_id)
-                        error.job = job or records.get(job_id)
-                        results[job_id] = error
-                    case _:
-                        pass
-        return results
 
     # -- many jobs -------------------------------------------------------------------------------------------------------
 
@@ -276,27 +244,6 @@ class AsyncClient:
     def __repr__(self) -> str:
         state = "closed" if self._connection.is_closed else "open"
         return f"<AsyncClient {redact(self._options.base_url)} {state}>"
-
-
-def _worth_asking(job_ids: JobIds, asked: dict[str, None]) -> JobIds:
-    """Return the ids that are not empty, and note all of them in *asked*: a watcher refuses a list for one empty id in it."""
-    if isinstance(job_ids, str):
-        return job_ids
-    if isinstance(job_ids, AsyncIterable):
-        return _worth_asking_later(job_ids, asked)
-    asked.update(dict.fromkeys(job_ids))
-    return [job_id for job_id in asked if not _is_empty(job_id)]
-
-
-async def _worth_asking_later(job_ids: AsyncIterable[str], asked: dict[str, None]) -> AsyncIterator[str]:
-    async for job_id in job_ids:
-        asked[job_id] = None
-        if not _is_empty(job_id):
-            yield job_id
-
-
-def _is_empty(job_id: object) -> bool:
-    return isinstance(job_id, str) and not job_id.strip()
 
 
 def _about(job_id: str, make: Callable[[str, str | None], Request], service: str | None) -> Request:
