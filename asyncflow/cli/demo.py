@@ -12,6 +12,7 @@ import click
 
 import asyncflow
 from asyncflow import Abandoned, Ended, Event, PollPolicy, simulator
+from asyncflow.cli.companions import Companion
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import Feed, JsonFeed, ProgressFeed, SummaryFeed
@@ -75,11 +76,11 @@ def demo(*, jobs: int, speed: float, faults: simulator.Faults, seed: int, as_jso
             policy = demo_policy(speed)
             async with asyncflow.AsyncClient(service.token, base_url=service.url, policy=policy) as client:
                 session = Session(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
-                verdicts = Verdicts(service)
-                session.feeds = [*feeds(session, as_json=as_json, no_color=no_color), verdicts]
-                session.postscript = verdicts.lines
-                await session.follow(created(service, jobs, tally, _ARRIVAL / speed), Times(), concurrency=100)
-            return ExitCode.SUCCEEDED if verdicts.agree else ExitCode.BAD_OUTCOME
+                verdicts = Verdicts(service, created(service, jobs, tally, _ARRIVAL / speed))
+                session.feeds = feeds(session, as_json=as_json, no_color=no_color)
+                session.companions = [verdicts]
+                await session.follow([], Times(), concurrency=100)
+            return verdicts.code
 
     try:
         return run(main)
@@ -118,12 +119,18 @@ def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:
     return [json, SummaryFeed(Outlet(sys.stderr))]
 
 
-class Verdicts(Feed):
-    """Compares what the watch said of each job with what *service* has on its books."""
+class Verdicts(Companion):
+    """Compares what the watch said of each of *job_ids* with what *service* has on its books."""
 
-    def __init__(self, service: simulator.Simulator) -> None:
+    def __init__(self, service: simulator.Simulator, job_ids: AsyncIterator[str]) -> None:
         self._service = service
+        self._job_ids = job_ids
         self._said: dict[str, list[str]] = {}
+
+    @property
+    def job_ids(self) -> AsyncIterator[str]:
+        """The jobs, as they are created."""
+        return self._job_ids
 
     async def take(self, events: Sequence[Event]) -> None:
         """Note what the watch says."""
@@ -143,13 +150,13 @@ class Verdicts(Feed):
         return sum(self._said.get(job_id) != outcome for job_id, outcome in books.items())
 
     @property
-    def agree(self) -> bool:
-        """Whether every job got exactly one ending, and the right one."""
-        return not self.differences
+    def code(self) -> ExitCode:
+        """Success if every job got exactly one ending, and the right one."""
+        return ExitCode.BAD_OUTCOME if self.differences else ExitCode.SUCCEEDED
 
     def lines(self) -> list[Line]:
         """Return the comparison in words."""
         jobs = len(self._service.truth())
-        if self.agree:
+        if not self.differences:
             return [[("the simulator agrees: ", ""), (f"{jobs:,} of {jobs:,} outcomes, each told once", "green")]]
         return [[(f"the simulator disagrees about {count(self.differences, 'job')}", "red")]]

@@ -8,9 +8,11 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from asyncflow import AsyncflowError
 
-__all__ = ["REFUSALS", "TIMEOUTS", "ExitCode", "code_of", "verdict"]
+__all__ = ["REFUSALS", "TIMEOUTS", "ExitCode", "code_of", "graver", "verdict"]
 
 TIMEOUTS = frozenset({"wait_timeout", "start_timeout", "stall_timeout"})
 _DISK = frozenset({"full", "disk_error"})
@@ -43,6 +45,14 @@ def verdict(*, timed_out: int, lost: int, bad: int) -> ExitCode:
     if lost:
         return ExitCode.LOST
     return ExitCode.BAD_OUTCOME if bad else ExitCode.SUCCEEDED
+
+
+_GRAVITY = (ExitCode.SUCCEEDED, ExitCode.BAD_OUTCOME, ExitCode.LOST, ExitCode.TIMEOUT)
+
+
+def graver(codes: "Iterable[ExitCode]") -> ExitCode:
+    """Return the gravest of *codes*; what is none of a watch's own verdicts is graver than those."""
+    return max(codes, key=lambda code: _GRAVITY.index(code) if code in _GRAVITY else len(_GRAVITY), default=ExitCode.SUCCEEDED)
 
 
 def code_of(error: "AsyncflowError") -> ExitCode:

@@ -50,11 +50,20 @@ def plain(line: Line) -> str:
 
 
 def frame(
-    tally: Tally, gauges: Gauges, title: tuple[str, str], elapsed: float, now: float, *, size: tuple[int, int], expect: Expect
+    tally: Tally,
+    gauges: Gauges,
+    title: tuple[str, str],
+    elapsed: float,
+    now: float,
+    *,
+    size: tuple[int, int],
+    expect: Expect,
+    extra: Sequence[Line] = (),
 ) -> list[Line]:
     """Return the picture at *now*, no larger than *size*, columns and rows.
 
-    *expect* says how long a job will have lived when it ends, or None. *elapsed* is the age of the watch in seconds.
+    *expect* says how long a job will have lived when it ends, or None. *elapsed* is the age of the watch in seconds. *extra* are
+    lines of others.
     """
     columns, rows = size
     width = max(min(columns, 2 * _PANEL + _GAP + _MARGIN) - _MARGIN, 20)
@@ -63,6 +72,7 @@ def frame(
         _bar(tally, width - _MARGIN),
         _counts(tally, width),
         _instruments(gauges),
+        *([("  ", ""), *line] for line in extra),
         _trouble(tally),
         [],
     ]

@@ -3,23 +3,26 @@
 import ipaddress
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
 import asyncflow
+from asyncflow.cli.companions import Companion, CompanionOptions
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.outlet import complain
 from asyncflow.cli.words import count, one_line
 
 if TYPE_CHECKING:
+    from asyncflow import WebhookReceiver
     from asyncflow.cli.frame import Line
+    from asyncflow.cli.session import Session
 
-__all__ = ["Address", "as_address", "as_public_url", "listening"]
+__all__ = ["LISTENING", "Address", "Listening", "as_address", "as_public_url"]
 
 _SECRET = "ASYNCFLOW_SECRET"  # noqa: S105 - the name of a variable
 
@@ -53,34 +56,56 @@ def as_public_url(ctx: click.Context, _: click.Parameter, value: str | None) -> 
     return value.rstrip("/")
 
 
-@asynccontextmanager
-async def listening(
-    address: Address | None, public_url: str | None, nudge: Callable[[str], bool]
-) -> AsyncGenerator["Callable[[], list[Line]]"]:
-    """Receive callbacks at *address* while the block lasts, and say which `replyUrl` leads there; nothing without an address.
+class Listening(Companion):
+    """Callbacks, received at *address* while the watch lasts.
 
-    It gives a function that returns what has come, in a line for the summary. Standard error gets the secret, as a part of the
-    URL: nobody could use it otherwise.
+    Standard error is told which `replyUrl` leads there, the secret included: nobody could use it otherwise.
     """
-    if address is None:
-        yield list
-        return
-    given = os.environ.get(_SECRET)
-    try:
-        receiver = asyncflow.WebhookReceiver(nudge, secret := given if given is not None else secrets.token_urlsafe(24))
-    except asyncflow.UsageError as error:
-        raise Ending(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
-    host, port = address
-    if public_url is None and _is_everywhere(host):
-        raise Ending("say with --public-url where callbacks find this machine", ExitCode.USAGE)
-    async with AsyncExitStack() as stack:
+
+    def __init__(self, address: Address, public_url: str | None) -> None:
+        self._address = address
+        self._public_url = public_url
+        self._receiver: WebhookReceiver | None = None
+
+    @asynccontextmanager
+    async def beside(self, session: "Session") -> AsyncGenerator[None]:
+        """Receive callbacks while the block lasts."""
+        given = os.environ.get(_SECRET)
+        secret = given if given is not None else secrets.token_urlsafe(24)
         try:
-            url = await stack.enter_async_context(receiver.serve(host, port))
-        except OSError as error:
-            reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
-            raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
-        complain(f"callbacks are received at {url}; the replyUrl is {public_url or url}/{secret}")
-        yield lambda: [[(_tell(receiver.stats()), "dim")]]
+            self._receiver = receiver = asyncflow.WebhookReceiver(session.nudge, secret)
+        except asyncflow.UsageError as error:
+            raise Ending(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
+        host, port = self._address
+        if self._public_url is None and _is_everywhere(host):
+            raise Ending("say with --public-url where callbacks find this machine", ExitCode.USAGE)
+        async with AsyncExitStack() as stack:
+            try:
+                url = await stack.enter_async_context(receiver.serve(host, port))
+            except OSError as error:
+                reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
+                raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
+            complain(f"callbacks are received at {url}; the replyUrl is {self._public_url or url}/{secret}")
+            yield
+
+    def lines(self) -> "list[Line]":
+        """Return what has come."""
+        return [] if self._receiver is None else [[(_tell(self._receiver.stats()), "dim")]]
+
+
+def _make(flags: Mapping[str, Any]) -> Listening | None:
+    return None if flags["listen"] is None else Listening(flags["listen"], flags["public_url"])
+
+
+LISTENING = CompanionOptions(
+    (
+        click.option(
+            "--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less."
+        ),
+        click.option("--public-url", callback=as_public_url, metavar="URL", help="Where callbacks reach --listen from outside."),
+    ),
+    _make,
+)
 
 
 def _tell(answers: dict[int, int]) -> str:

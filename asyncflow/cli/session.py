@@ -2,16 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
-from contextlib import suppress
+from collections import Counter
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from asyncflow import AsyncflowError, Event, Job, JobWatcher, Policy
+from asyncflow import AsyncflowError, Event, Job, JobWatcher, Policy, WatchStats
 from asyncflow.cli.endings import Ending, Interrupted
-from asyncflow.cli.exit_codes import ExitCode
+from asyncflow.cli.exit_codes import ExitCode, graver
 from asyncflow.cli.failures import error_text
 from asyncflow.cli.frame import Gauges, Line, frame
 from asyncflow.cli.summary import progress_line, summary
@@ -19,10 +20,13 @@ from asyncflow.cli.tally import Running, Speed, Tally
 from asyncflow.cli.words import count, some_digests
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from asyncflow import AsyncClient, Journal
+    from asyncflow.cli.companions import Companion
     from asyncflow.cli.feeds import Feed
 
-__all__ = ["Session", "Times", "run", "what_runs"]
+__all__ = ["Session", "Times", "Watch", "run", "what_runs"]
 
 T = TypeVar("T")
 
@@ -39,32 +43,82 @@ class Times:
     job: float | None = None
 
 
+class Watch(Protocol):
+    """What a session asks of a watch: a `JobWatcher` is one."""
+
+    def stats(self) -> WatchStats:
+        """Return how it is doing."""
+        ...
+
+    def acknowledge(self, *events: Event) -> None:
+        """Note that *events* need not be delivered again."""
+        ...
+
+    def nudge(self, job_id: str) -> bool:
+        """Ask about a job soon; return whether it is watched."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+    async def __anext__(self) -> Event: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: "TracebackType | None"
+    ) -> None: ...
+
+
 class Session:
-    """A watch through *client*, counted by *tally* and shown by `feeds`; *title* is what it is and of what."""
+    """A watch through *client*, counted by *tally*, shown by `feeds` and accompanied by `companions`.
+
+    *title* is what it is and of what. A companion may set `source` to watch by other means than a `JobWatcher` of this process.
+    """
 
     def __init__(self, client: "AsyncClient", tally: Tally, policy: Policy, title: tuple[str, str]) -> None:
+        self.client = client
+        self.policy = policy
         self.tally = tally
         self.feeds: list[Feed] = []
+        self.companions: Sequence[Companion] = ()
         self.journal: Journal | None = None
-        self.postscript: Callable[[], list[Line]] = list
-        self._client = client
-        self._policy = policy
+        self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], Watch] = self._watch_here
         self._title = title
-        self._watcher: JobWatcher | None = None
+        self._watcher: Watch | None = None
+        self._held: Counter[tuple[str, str]] = Counter()
         self._started: float | None = None
         self._speed = Speed()
         self._is_hopeless = False
 
-    async def follow(self, job_ids: Iterable[str] | AsyncIterable[str], times: Times, concurrency: int) -> None:
+    async def follow(self, job_ids: Iterable[str], times: Times, concurrency: int) -> None:
         """Watch to the end. `Ending` if nobody answers, `AsyncflowError` if token or payment are refused."""
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self._speed.start(self._started)
-        watcher = JobWatcher(
+        async with AsyncExitStack() as stack:
+            for companion in self.companions:
+                await stack.enter_async_context(companion.beside(self))
+            sources = [source for companion in self.companions if (source := companion.job_ids) is not None]
+            watcher = self.source(_chained(job_ids, sources) if sources else job_ids, times, concurrency)
+            try:
+                async with watcher:
+                    self._watcher = watcher
+                    for feed in self.feeds:
+                        feed.start()
+                    await self._deliver(watcher)
+                    for companion in self.companions:
+                        await companion.finish()
+                lines = summary(self.tally, self.gauges(), self.elapsed)
+                lines += [line for companion in self.companions for line in companion.lines()]
+                for feed in self.feeds:
+                    await feed.finish(lines)
+            finally:
+                for feed in self.feeds:
+                    feed.close()
+
+    def _watch_here(self, job_ids: Iterable[str] | AsyncIterable[str], times: Times, concurrency: int) -> Watch:
+        return JobWatcher(
             self._read,
             job_ids,
-            policy=self._policy,
-            pacer=self._client.pacer,
+            policy=self.policy,
+            pacer=self.client.pacer,
             concurrency=concurrency,
             timeout=times.watch,
             job_timeout=times.job,
@@ -72,20 +126,8 @@ class Session:
             # An event is handled when it is written, and several are taken before any is.
             auto_acknowledge=False,
         )
-        try:
-            async with watcher:
-                self._watcher = watcher
-                for feed in self.feeds:
-                    feed.start()
-                await self._deliver(watcher)
-            lines = summary(self.tally, self.gauges(), self.elapsed) + self.postscript()
-            for feed in self.feeds:
-                await feed.finish(lines)
-        finally:
-            for feed in self.feeds:
-                feed.close()
 
-    async def _deliver(self, watcher: JobWatcher) -> None:
+    async def _deliver(self, watcher: Watch) -> None:
         loop = asyncio.get_running_loop()
         async for event in watcher:
             events: list[Event] = [event]
@@ -97,11 +139,30 @@ class Session:
                 self.tally.apply(each, loop.time(), wall_time)
             for feed in self.feeds:
                 await feed.take(events)
-            watcher.acknowledge(*events)
+            for companion in self.companions:
+                await companion.take(events)
+            watcher.acknowledge(*(each for each in events if each.key not in self._held))
+
+    def hold(self, event: Event) -> None:
+        """Keep *event* from being acknowledged until it is released as often as it was held: should we die, it comes again."""
+        self._held[event.key] += 1
+
+    def release(self, event: Event) -> None:
+        """Let *event* be acknowledged."""
+        self._held[event.key] -= 1
+        if not self._held[event.key]:
+            del self._held[event.key]
+            if self._watcher is not None:
+                self._watcher.acknowledge(event)
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code, if nothing more happens."""
+        return graver([self.tally.code, *(companion.code for companion in self.companions)])
 
     async def _read(self, job_id: str) -> Job:
         try:
-            job = await self._client.get_job(job_id)
+            job = await self.client.get_job(job_id)
         except AsyncflowError as error:
             self.tally.failed(job_id, error)
             if not (self.tally.answers or self._is_hopeless) and self.tally.failures >= _HOPELESS.get(error.kind, inf):
@@ -126,7 +187,7 @@ class Session:
     def gauges(self) -> Gauges:
         """Return the instruments of this moment."""
         now = asyncio.get_running_loop().time()
-        pacer = self._client.pacer.stats()
+        pacer = self.client.pacer.stats()
         requests = sum(pacer.starts.values())
         watcher = self._watcher
         return Gauges(
@@ -140,7 +201,8 @@ class Session:
     def picture(self, size: tuple[int, int]) -> Sequence[Line]:
         """Return what a terminal of *size* shows now."""
         now = asyncio.get_running_loop().time()
-        return frame(self.tally, self.gauges(), self._title, self.elapsed, now, size=size, expect=self._expect)
+        extra = [line for companion in self.companions for line in companion.picture()]
+        return frame(self.tally, self.gauges(), self._title, self.elapsed, now, size=size, expect=self._expect, extra=extra)
 
     def progress(self) -> str:
         """Return how far the watch is, in one line."""
@@ -152,7 +214,15 @@ class Session:
         return "" if job is None else job.kind
 
     def _expect(self, job: Running, age: float) -> float | None:
-        return self._policy.expected_duration((job.service, job.kind, job.model), age)
+        return self.policy.expected_duration((job.service, job.kind, job.model), age)
+
+
+async def _chained(first: Iterable[str], sources: Iterable[AsyncIterable[str]]) -> AsyncIterator[str]:
+    for job_id in first:
+        yield job_id
+    for source in sources:
+        async for job_id in source:
+            yield job_id
 
 
 def run(main: Callable[[], Awaitable[T]]) -> T:

@@ -8,12 +8,13 @@ from typing import Any, TypedDict, TypeVar, Unpack
 import click
 
 from asyncflow import PollPolicy, every, safety_net
+from asyncflow.cli.companions import Companion, CompanionOptions
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
 from asyncflow.cli.ids import collect_ids
 from asyncflow.cli.keeping import Kept, kept_in
-from asyncflow.cli.listen import Address, as_address, as_public_url, listening
+from asyncflow.cli.listen import LISTENING, Address
 from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import host, open_client
@@ -22,9 +23,12 @@ from asyncflow.cli.tally import Tally
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.words import count
 
-__all__ = ["WatchFlags", "follow", "watch", "watch_options"]
+__all__ = ["COMPANIONS", "WatchFlags", "follow", "watch", "watch_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+COMPANIONS: tuple[CompanionOptions, ...] = (LISTENING,)
+"""What may run beside a watch. Their options are read by themselves: `WatchFlags` names only those that `follow` reads."""
 
 
 class WatchFlags(TypedDict):
@@ -37,7 +41,6 @@ class WatchFlags(TypedDict):
     rate: float | None
     concurrency: int
     listen: Address | None
-    public_url: str | None
     no_color: bool
 
 
@@ -52,10 +55,7 @@ def watch_options(command: F) -> F:
         ),
         click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second."),
         click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time."),
-        click.option(
-            "--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less."
-        ),
-        click.option("--public-url", callback=as_public_url, metavar="URL", help="Where callbacks reach --listen from outside."),
+        *(option for companion in COMPANIONS for option in companion.options),
         color_option,
     )
     for option in reversed(options):
@@ -99,24 +99,29 @@ def watch(
     return follow(job_ids, kept, "asyncflow watch", flags)
 
 
-def follow(job_ids: Sequence[str], kept: Kept | None, name: str, flags: WatchFlags) -> int:
-    """Watch *job_ids*, and what *kept* holds, to the end; return the exit code. *name* is the command's."""
+def follow(
+    job_ids: Sequence[str], kept: Kept | None, name: str, flags: WatchFlags, *, companions: Sequence[Companion] = ()
+) -> int:
+    """Watch *job_ids*, and what *kept* holds, to the end; return the exit code. *name* is the command's.
+
+    Beside it run *companions*, and those that *flags* ask for.
+    """
     all_ids = list(dict.fromkeys((*(kept.job_ids if kept is not None else ()), *job_ids)))
     tally = Tally(all_ids)
     if kept is not None:
         kept.count_in(tally)
-    interval, listen, public_url = flags["interval"], flags["listen"], flags["public_url"]
-    learned = PollPolicy() if listen is None else safety_net(PollPolicy())
-    policy = every(interval) if interval is not None else learned
+    learned = PollPolicy() if flags["listen"] is None else safety_net(PollPolicy())
+    policy = every(flags["interval"]) if flags["interval"] is not None else learned
+    asked_for = (made for companion in COMPANIONS if (made := companion.make(flags)) is not None)
 
     async def main() -> ExitCode:
         async with open_client(rate=flags["rate"], concurrency=flags["concurrency"], policy=policy) as client:
             session = Session(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
             session.feeds = feeds(session, as_json=flags["as_json"], no_color=flags["no_color"])
             session.journal = None if kept is None else kept.journal
-            async with listening(listen, public_url, session.nudge) as session.postscript:
-                await session.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
-        return tally.code
+            session.companions = [*companions, *asked_for]
+            await session.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
+        return session.code
 
     try:
         return run(main)
