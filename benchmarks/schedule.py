@@ -16,7 +16,9 @@ from itertools import count
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
 
-from asyncflow.polling import Schedule, Watched
+from msgspec import Struct
+
+from asyncflow.polling import REST, Schedule
 from benchmarks._report import Report, Spread, interleaved, parser, ratios
 
 if TYPE_CHECKING:
@@ -26,6 +28,15 @@ ROUNDS = 4096
 WAITS = [random.Random(0).uniform(2.0, 15.0) for _ in range(ROUNDS)]
 MEAN_WAIT = sum(WAITS) / ROUNDS
 PORTION = 100
+
+
+class Watched(Struct, eq=False, gc=False):
+    """As little as an entry can be."""
+
+    job_id: str
+    due: float = 0.0
+    priority: int = REST
+    place: float | tuple[float, ...] | None = None
 
 
 class Heap:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import attrgetter, itemgetter
-from typing import ClassVar, Final, Generic, TypeVar
+from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 INTERACTIVE: Final = 0
 NUDGED: Final = 1
@@ -24,28 +24,29 @@ _HEAD_START: Final = 1.0
 _FEW: Final = 8
 _SWEEP: Final = 64
 _PEEL: Final = 1000
-_OUT: Final = math.inf
+# More in one slot are put in order part by part.
+_CROWD: Final = 512
+_OUT: Final[tuple[float, ...]] = ()
 
 _due = attrgetter("due")
 _rank = itemgetter(0)
 
 
-class Watched:
-    """One job in a `Schedule`; what else is known about it goes into the slots of a subclass.
+class Watched(Protocol):
+    """One job in a `Schedule`; what else is known about it is its owner's business.
 
     *due* is when it is polled next, or was to be polled if it is out. *priority* is that of this poll: `INTERACTIVE`, `NUDGED`,
-    `EXPECTED` or `REST`. All three are the schedule's to write, and so is *place*.
+    `EXPECTED` or `REST`. Both are the schedule's to write, and so is *place*, None to begin with. No entry refers to what holds
+    it, so that a class without garbage collection will do: a collection that had to look at a hundred thousand of them would stop
+    everything else for as long. Entries are told apart by identity.
     """
 
-    __slots__ = ("due", "job_id", "place", "priority")
-
-    def __init__(self, job_id: str) -> None:
-        self.job_id: str = job_id
-        self.due: float = _OUT
-        self.priority: int = REST
-        # Waiting: the very slot or number under which a lane refers to it. Out: a float, not to come back later than that.
-        # Neither: None. Whatever else refers to the entry from within a lane is stale.
-        self.place: object = None
+    job_id: str
+    due: float
+    priority: int
+    # Waiting: the very number (float) of its slot, or (int) under which it is near. Out: a tuple, with the time that it is not to
+    # come back later than, if there is one. Neither: None. Whatever else refers to the entry from within a lane is stale.
+    place: float | tuple[float, ...] | None
 
 
 W = TypeVar("W", bound=Watched)
@@ -54,17 +55,20 @@ W = TypeVar("W", bound=Watched)
 class _Lane(Generic[W]):
     """The waiting jobs of one priority, by due time.
 
-    Slots whose time has not come are unordered lists. The one that was *opened* last is the *front*, last due first; what is put
-    in later than its slot was opened is *near*, a heap. So all of front and near is due before any slot.
+    Slots whose time has not come are unordered lists, each under its number, which is the place of those in it. The one that was
+    *opened* last is the *front*, last due first; what is put in later than its slot was opened is *near*, a heap. So all of front
+    and near is due before any slot, but for the rest of a crowded one.
     """
 
-    __slots__ = ("front", "near", "numbers", "opened", "slots", "stale", "sweeping", "weight")
+    __slots__ = ("crowd", "front", "near", "numbers", "opened", "place", "slots", "stale", "sweeping", "weight")
 
-    def __init__(self, weight: float) -> None:
+    def __init__(self, weight: float, crowd: int) -> None:
         self.weight = weight
-        self.slots: dict[float, list[W]] = {}
+        self.crowd = crowd
+        self.slots: dict[float, tuple[float, list[W]]] = {}
         self.numbers: list[float] = []
         self.opened = -math.inf
+        self.place = -math.inf
         self.front: list[W] = []
         self.near: list[tuple[float, int, W]] = []
         self.stale = 0
@@ -73,8 +77,8 @@ class _Lane(Generic[W]):
     def head(self, now: float) -> float:
         """Return when the first job is due, or infinity if that is after *now* (or soon after it)."""
         while True:
-            front, near = self.front, self.near
-            while front and front[-1].place is not front:
+            front, near, place = self.front, self.near, self.place
+            while front and front[-1].place is not place:
                 front.pop()
                 self.stale -= 1
             while near and near[0][2].place is not near[0][1]:
@@ -90,22 +94,27 @@ class _Lane(Generic[W]):
 
     def drain(self, now: float, until: float, limit: int, taken: list[W]) -> None:
         """Move jobs that are due by *until* to *taken*, in order, as long as that is shorter than *limit*."""
-        while len(taken) < limit and self.head(now) <= until:
+        while len(taken) < limit:
+            front, place = self.front, self.place
+            if not self.near:
+                # The usual case: the jobs of the slot follow each other without another look at the heads.
+                for _ in range(min(len(front), limit - len(taken))):
+                    entry = front[-1]
+                    if entry.place is not place:
+                        break
+                    if entry.due > until:
+                        return
+                    entry.place = _OUT
+                    taken.append(front.pop())
+                if len(taken) >= limit:
+                    return
+            if self.head(now) > until:
+                return
             front, near = self.front, self.near
             if near:
                 entry = heappop(near)[2] if not front or near[0][0] < front[-1].due else front.pop()
                 entry.place = _OUT
                 taken.append(entry)
-                continue
-            # The usual case: the jobs of the slot follow each other without another look at the heads.
-            for _ in range(min(len(front), limit - len(taken))):
-                entry = front[-1]
-                if entry.place is not front:
-                    break
-                if entry.due > until:
-                    return
-                entry.place = _OUT
-                taken.append(front.pop())
 
     def wakeup(self) -> float:
         """Return when the first job is due, or if its slot is crowded the begin of that; infinity if no job is waiting."""
@@ -114,14 +123,14 @@ class _Lane(Generic[W]):
         for _ in range(_PEEL):
             if not self.numbers:
                 return math.inf
-            slot = self.slots.get(self.numbers[0], [])
-            while slot and slot[-1].place is not slot:
+            place, slot = self._slot(self.numbers[0])
+            while slot and slot[-1].place is not place:
                 slot.pop()
                 self.stale -= 1
             if len(slot) > _FEW:
                 break
             if slot:
-                return min([entry.due for entry in slot if entry.place is slot])
+                return min([entry.due for entry in slot if entry.place is place])
             self.slots.pop(heappop(self.numbers), None)
         # A wake-up for nothing does less harm than a look at all that was left behind.
         return self.numbers[0] / _SLOTS_PER_SECOND if self.numbers else math.inf
@@ -132,7 +141,7 @@ class _Lane(Generic[W]):
         if not self.sweeping:
             if self.stale <= tolerated:
                 return
-            self._tidy(self.front)
+            self._tidy(self.front, self.place)
             near = [item for item in self.near if item[2].place is item[1]]
             heapify(near)
             self.stale -= len(self.near) - len(near)
@@ -141,10 +150,10 @@ class _Lane(Generic[W]):
         looked_at = 0
         while self.sweeping and looked_at < _SWEEP:
             number = self.sweeping.pop()
-            slot = self.slots.get(number)
-            if slot is not None:
+            place, slot = self._slot(number)
+            if slot:
                 looked_at += 1 + len(slot)
-                self._tidy(slot)
+                self._tidy(slot, place)
                 if not slot:
                     # Its number stays in the heap for now, where it means nothing.
                     del self.slots[number]
@@ -152,19 +161,34 @@ class _Lane(Generic[W]):
             self.numbers = list(self.slots)
             heapify(self.numbers)
 
-    def _tidy(self, slot: list[W]) -> None:
-        before = len(slot)
-        slot[:] = [entry for entry in slot if entry.place is slot]
-        self.stale -= before - len(slot)
+    def _slot(self, number: float) -> tuple[float, list[W]]:
+        return self.slots.get(number) or (number, [])
+
+    def _tidy(self, entries: list[W], place: float) -> None:
+        before = len(entries)
+        # Once each: a job that left a slot and came back is in there twice.
+        left = {id(entry): entry for entry in entries if entry.place is place}
+        entries[:] = left.values()
+        self.stale -= before - len(entries)
 
     def _open(self, now: float) -> None:
-        number = heappop(self.numbers)
-        self.opened = number
-        self.front = slot = self.slots.pop(number, [])
+        number = self.numbers[0]
+        self.place, slot = self._slot(number)
+        is_over = number + 1.0 <= now * _SLOTS_PER_SECOND
+        if is_over or len(slot) <= self.crowd:
+            heappop(self.numbers)
+            self.slots.pop(number, None)
+            self.opened = number
+        else:
+            # To put a hundred thousand in order would take longer than the slot; the rest is probably due when its turn comes.
+            slot, rest = slot[: self.crowd], slot
+            del rest[: self.crowd]
+            self.opened = number - 1.0
         # Taken from the end: now those put in first come first among equals, which the sort preserves.
         slot.reverse()
-        if number + 1.0 > now * _SLOTS_PER_SECOND:
+        if not is_over:
             slot.sort(key=_due, reverse=True)
+        self.front = slot
 
 
 class Schedule(Generic[W]):
@@ -172,15 +196,17 @@ class Schedule(Generic[W]):
 
     When more are due than can be polled, they go in the order of weight x (seconds late + 1), with 64, 16, 4 and 1 for the
     priorities: urgent ones first, but who has waited four times as long as someone of the next higher priority goes before him.
+    Where more than 512 are due within one slot (1/32 s), any of them may be that much late.
     Time does not go back: *now* is never less than in an earlier call.
     """
 
     tolerated_stale: ClassVar[int] = 1024
+    crowd: ClassVar[int] = _CROWD
 
     def __init__(self) -> None:
         self._jobs: dict[str, W] = {}
         self._gone = 0
-        self._lanes = tuple(_Lane[W](weight) for weight in _WEIGHTS)
+        self._lanes = tuple(_Lane[W](weight, self.crowd) for weight in _WEIGHTS)
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -207,15 +233,20 @@ class Schedule(Generic[W]):
         taken: list[W] = []
         ticks = now * _SLOTS_PER_SECOND
         while len(taken) < limit:
-            ranks = [
-                ((now - due + _HEAD_START) * lane.weight, due, lane)
-                for lane in self._lanes
-                if (lane.front or lane.near or (lane.numbers and lane.numbers[0] <= ticks)) and (due := lane.head(now)) <= now
-            ]
-            if not ranks:
-                break
-            if len(ranks) == 1:
-                ranks[0][2].drain(now, now, limit, taken)
+            ranks: list[tuple[float, float, _Lane[W]]] = []
+            for lane in self._lanes:
+                front = lane.front
+                if front and not lane.near and (first := front[-1]).place is lane.place:
+                    due = first.due
+                elif front or lane.near or (lane.numbers and lane.numbers[0] <= ticks):
+                    due = lane.head(now)
+                else:
+                    continue
+                if due <= now:
+                    ranks.append(((now - due + _HEAD_START) * lane.weight, due, lane))
+            if len(ranks) <= 1:
+                if ranks:
+                    ranks[0][2].drain(now, now, limit, taken)
                 break
             ranks.sort(key=_rank)
             _, due, lane = ranks[-1]
@@ -227,18 +258,18 @@ class Schedule(Generic[W]):
     def reschedule(self, entry: W, at: float, priority: int = REST) -> None:
         """Let a job that is out wait until *at* (finite), or an earlier time asked for meanwhile; a discarded one stays away."""
         place = entry.place
-        if type(place) is float:
-            if place < _OUT:
-                at, priority = min(at, place), min(priority, NUDGED)
+        if place is _OUT:
             self._put(entry, at, priority)
+        elif isinstance(place, tuple):
+            self._put(entry, min(at, *place), min(priority, NUDGED))
 
     def hasten(self, job_id: str, at: float) -> bool:
         """Make a job due no later than *at* and `NUDGED`; one that is out is asked again then. False if it is not watched."""
         entry = self._jobs.get(job_id)
         if entry is None:
             return False
-        if type(entry.place) is float:
-            entry.place = min(entry.place, float(at))
+        if isinstance(entry.place, tuple):
+            entry.place = (min(at, *entry.place) if entry.place else at,)
         elif at < entry.due or entry.priority > NUDGED:
             self._forget(entry)
             self._put(entry, min(at, entry.due), min(entry.priority, NUDGED))
@@ -249,9 +280,10 @@ class Schedule(Generic[W]):
         entry = self._jobs.pop(job_id, None)
         if entry is None:
             return None
-        if type(entry.place) is not float:
+        if isinstance(entry.place, tuple):
+            entry.place = None
+        else:
             self._forget(entry)
-        entry.place = None
         self._gone += 1
         if self._gone > len(self._jobs) + self.tolerated_stale:
             # A dictionary does not shrink by itself.
@@ -265,8 +297,15 @@ class Schedule(Generic[W]):
         """
         first = math.inf
         for lane in self._lanes:
-            if lane.front or lane.near or lane.numbers:
-                first = min(first, lane.wakeup())
+            front = lane.front
+            if front and not lane.near and front[-1].place is lane.place:
+                due = front[-1].due
+            elif front or lane.near or lane.numbers:
+                due = lane.wakeup()
+            else:
+                continue
+            if due < first:  # noqa: PLR1730 - min() would cost a tenth of the whole answer
+                first = due
         return None if first == math.inf else first
 
     def _forget(self, entry: W) -> None:
@@ -279,12 +318,14 @@ class Schedule(Generic[W]):
         lane = self._lanes[priority]
         number = at * _SLOTS_PER_SECOND // 1.0
         try:
-            entry.place = slot = lane.slots[number]
+            entry.place, slot = lane.slots[number]
         except KeyError:
             if number <= lane.opened:
                 entry.place = order = next(self._numbers)
                 heappush(lane.near, (at, order, entry))
                 return
-            entry.place = slot = lane.slots[number] = []
+            entry.place = number
+            lane.slots[number] = number, [entry]
             heappush(lane.numbers, number)
-        slot.append(entry)
+        else:
+            slot.append(entry)

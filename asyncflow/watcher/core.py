@@ -123,7 +123,7 @@ class Core:
         for job_id in job_ids:
             if job_id not in self.schedule:
                 at = now + first_poll(self._added)
-                self.schedule.add(Entry(job_id, now), at)
+                self.schedule.add(Entry(job_id, now, now, now), at)
                 self._added += 1
                 first = min(first, at)
         self._crew.expect(first)

@@ -6,16 +6,17 @@ Pure: no clock, no I/O, no asyncio.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from asyncflow.errors import StallTimeoutError, StartTimeoutError, WaitTimeoutError
-from asyncflow.polling import Watched
+from asyncflow.polling import REST, Key
+from asyncflow.redaction import digest
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
-    from asyncflow.polling import Key
     from asyncflow.records import Job
 
 __all__ = ["Entry", "Limits"]
@@ -29,27 +30,30 @@ _RETENTION = 7 * 86400.0
 """Seconds for which Google Flow keeps a record: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
 
 
-class Entry(Watched):
-    """A watched job. The record itself is not kept: a hundred thousand of them would be.
+class Entry(Struct, eq=False, gc=False):
+    """A watched job, of a kind that the garbage collector passes over; the record itself is not kept, nor is anything tracked.
 
     Instants are on the loop's clock: *added_at* to the watch, *born_at* by the record's creation time, *moved_at* when status
     or update time last changed, if that is noted. *status* is None before the first answer, *failures* counts failed polls in a
-    row.
+    row. *due*, *priority* and *place* are the schedule's.
     """
 
-    __slots__ = ("added_at", "born_at", "failures", "is_unreachable", "key", "moved_at", "polls", "status", "updated_at")
+    job_id: str
+    added_at: float
+    born_at: float
+    moved_at: float
+    due: float = inf
+    priority: int = REST
+    place: float | tuple[float, ...] | None = None
+    updated_at: datetime | None = None
+    status: str | None = None
+    key: Key | None = None
+    polls: int = 0
+    failures: int = 0
+    is_unreachable: bool = False
 
-    def __init__(self, job_id: str, now: float) -> None:
-        super().__init__(job_id)
-        self.added_at: float = now
-        self.born_at: float = now
-        self.moved_at: float = now
-        self.updated_at: datetime | None = None
-        self.status: str | None = None
-        self.key: Key | None = None
-        self.polls: int = 0
-        self.failures: int = 0
-        self.is_unreachable: bool = False
+    def __repr__(self) -> str:
+        return f"<Entry {digest(self.job_id)}>"
 
     def note_birth(self, job: Job, now: float, wall_time: datetime) -> None:
         """Take over when the job was created, unless that cannot be: the clocks of two machines differ."""

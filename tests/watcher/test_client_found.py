@@ -11,10 +11,11 @@ from scripted import collect, elapse, job, words
 
 from asyncflow.errors import ServiceError, UsageError
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.polling import Schedule, Watched, every
+from asyncflow.polling import Schedule, every
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
 from asyncflow.watcher.crew import Crew
+from asyncflow.watcher.entry import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,11 +138,11 @@ async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) 
         def start_soon(self, work: Callable[[], Awaitable[object]]) -> None:
             workers.append(work)
 
-    async def poll(entry: Watched) -> None:
+    async def poll(entry: Entry) -> None:
         raise AssertionError(entry)
 
-    pacer, schedule = Pacer(), Schedule[Watched]()
-    schedule.add(Watched("j1-a"), now())
+    pacer, schedule = Pacer(), Schedule[Entry]()
+    schedule.add(Entry("j1-a", now(), now(), now()), now())
     crew = Crew(schedule, pacer, 1, poll, lambda _entry, _now: False)
     stop = crew.start(cast("Sink[object]", Group()))
     if is_paused:
