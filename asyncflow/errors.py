@@ -36,6 +36,7 @@ __all__ = [
     "ServiceError",
     "StallTimeoutError",
     "StartTimeoutError",
+    "StoreError",
     "TransportError",
     "UsageError",
     "WaitTimeoutError",
@@ -264,6 +265,16 @@ class JournalError(AsyncflowError):
     default_kind = "journal"
 
 
+class StoreError(AsyncflowError):
+    """The store of a shared watch does not do what it was asked; `reason` is the cause in one word.
+
+    Transient: "unreachable" (no answer, starting, failing over) and "full" (no memory, no disk). Else: "refused" (user or
+    password), "newer" (the keys were written by a newer asyncflow), "foreign" (keys of something else), "damaged" or "failed".
+    """
+
+    default_kind = "store"
+
+
 _CLASSES: Mapping[str, type[AsyncflowError]] = {
     cls.default_kind: cls
     for cls in (
@@ -289,6 +300,7 @@ _CLASSES: Mapping[str, type[AsyncflowError]] = {
         StallTimeoutError,
         OutcomeUnknownError,
         JournalError,
+        StoreError,
     )
 } | {
     "client_error": BadRequestError,
