@@ -12,6 +12,14 @@ Key = tuple[str, str, str]
 """Which jobs are alike: (service, kind, model), each "" where it is not known."""
 
 GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def _mirrored(number: int) -> float:
+    """Return the fraction whose binary digits are those of *number* in reverse: 0, 1/2, 1/4, 3/4, 1/8 ..."""
+    return int(bin(number)[:1:-1], 2) / (1 << number.bit_length())
+
+
+_MIRRORED = tuple(_mirrored(number) for number in range(1024))
 _FIRST_GAP = 0.1
 _FIRST_FEW = 12
 _FAILURE_FIRST = 1.0
@@ -113,7 +121,8 @@ def first_poll(number: int, interval: float) -> float:
 
     The first few come a tenth of a second apart instead: two or three jobs need no spreading, and somebody is waiting for them.
     """
-    # Its binary digits in reverse, as a fraction.
-    point = int(bin(number)[:1:-1], 2) / (1 << number.bit_length())
+    point = _MIRRORED[number & 1023]
+    if number > 1023:
+        point += (_MIRRORED[number >> 10] if number < 1048576 else _mirrored(number >> 10)) / 1024.0
     # More of them would be missing from the rest of the interval, and crowd its beginning.
     return min(point * interval, number * _FIRST_GAP) if number < _FIRST_FEW else point * interval

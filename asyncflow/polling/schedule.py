@@ -6,7 +6,7 @@ stays behind in its old slot and is passed over there, since looking for it woul
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count
 from operator import attrgetter, itemgetter
@@ -222,6 +222,11 @@ class Schedule(Generic[W]):
     def get(self, job_id: str) -> W | None:
         """Return the entry of *job_id*, waiting or out, or None if it is not watched."""
         return self._jobs.get(job_id)
+
+    def missing(self, job_ids: Iterable[str]) -> list[str]:
+        """Return those of *job_ids* that are not watched, each once, in their order."""
+        jobs = self._jobs
+        return [job_id for job_id in dict.fromkeys(job_ids) if job_id not in jobs]
 
     def add(self, entry: W, at: float, priority: int = REST) -> None:
         """Watch a job that is not watched yet, with its first poll *at* this time (finite)."""

@@ -19,16 +19,6 @@ T = TypeVar("T")
 _BURST = 100
 
 
-class _Cell(Generic[T]):
-    """An undelivered item, in a place that a later item with the same key may take."""
-
-    __slots__ = ("item", "key")
-
-    def __init__(self, item: T, key: Hashable) -> None:
-        self.item = item
-        self.key = key
-
-
 class Buffer(Generic[T]):
     """What was put and not yet taken, and who waits for it.
 
@@ -40,27 +30,31 @@ class Buffer(Generic[T]):
         self.error: BaseException | None = None
         self._limit = limit
         self._merge = merge
-        self._cells: deque[_Cell[T]] = deque()
-        self._newest: dict[Hashable, _Cell[T]] = {}
+        # Tuples of what cannot form cycles are nothing to the garbage collector, however many of them wait here.
+        self._items: deque[tuple[T, Hashable]] = deque()
+        self._taken = 0
+        # By the key, the number of the newest item that has it; they are numbered as they are put.
+        self._newest: dict[Hashable, int] = {}
         self._waiters: OrderedDict[asyncio.Future[None], None] = OrderedDict()
         self._in_a_row = 0
 
     def __len__(self) -> int:
-        return len(self._cells)
+        return len(self._items)
 
     def put(self, item: T, key: Hashable = None) -> None:
         """Add *item*, or merge it into the newest one with its *key* when the buffer is full."""
         if self.is_ended:
             return
-        if key is not None and len(self._cells) >= self._limit and (older := self._newest.get(key)) is not None:
-            merged = self._merge(older.item, item)
-            if merged is not None:
-                older.item = merged
-                return
-        cell = _Cell(item, key)
+        items = self._items
         if key is not None:
-            self._newest[key] = cell
-        self._cells.append(cell)
+            if len(items) >= self._limit and (number := self._newest.get(key)) is not None:
+                place = number - self._taken
+                merged = self._merge(items[place][0], item)
+                if merged is not None:
+                    items[place] = merged, key
+                    return
+            self._newest[key] = self._taken + len(items)
+        items.append((item, key))
         if self._waiters:
             self._wake_one()
 
@@ -76,18 +70,19 @@ class Buffer(Generic[T]):
         if self._in_a_row >= _BURST:
             self._in_a_row = 0
             await checkpoint()
-        while not self._cells:
+        while not self._items:
             self._in_a_row = 0
             if self.is_ended:
                 self._stop()
             await self._arrival()
         self._in_a_row += 1
-        cell = self._cells.popleft()
-        if not self._cells:
+        item, key = self._items.popleft()
+        if not self._items:
             self._newest.clear()  # the table would keep the size of its longest jam
-        elif cell.key is not None and self._newest[cell.key] is cell:
-            del self._newest[cell.key]
-        return cell.item
+        elif key is not None and self._newest[key] == self._taken:
+            del self._newest[key]
+        self._taken += 1
+        return item
 
     def _stop(self) -> NoReturn:
         error, self.error = self.error, None
@@ -103,7 +98,7 @@ class Buffer(Generic[T]):
             await waiter
         except BaseException:
             # Cancelled after the wake-up: what it was for is still here, and somebody else may be waiting for it.
-            if self._waiters.pop(waiter, waiter) is waiter and self._cells:
+            if self._waiters.pop(waiter, waiter) is waiter and self._items:
                 self._wake_one()
             raise
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from anyio.lowlevel import checkpoint
 
@@ -22,7 +23,7 @@ _SLICE = 2000
 
 
 class Intake:
-    """Ids on their way into the schedule; *schedule* plans the first polls of a slice of them, *is_known* tells of one there.
+    """Ids on their way into the schedule; *schedule* plans the first polls of a slice, *missing* tells which are not there yet.
 
     *on_idle* is called whenever an input has come to its end.
     """
@@ -30,12 +31,12 @@ class Intake:
     def __init__(
         self,
         schedule: Callable[[Iterable[str]], None],
-        is_known: Callable[[str], bool],
+        missing: Callable[[Iterable[str]], list[str]],
         on_idle: Callable[[], None],
         keeping: Keeping | None,
     ) -> None:
         self._schedule = schedule
-        self._is_known = is_known
+        self._missing = missing
         self._on_idle = on_idle
         self._keeping = keeping
         self._sink: Sink[Any] | None = None
@@ -67,7 +68,7 @@ class Intake:
 
     def put(self, job_ids: Iterable[object]) -> None:
         """Take in ids that are not watched yet; they are scheduled as soon as the watch runs."""
-        new = [job_id for job_id in dict.fromkeys(map(_checked, job_ids)) if not self._is_known(job_id)]
+        new = self._missing(_checked(tuple(job_ids)))
         self._waiting.extend(new)
         self._unwanted.difference_update(new)
         if self._sink is not None and not self._is_admitting:
@@ -120,22 +121,45 @@ class Intake:
         self._on_idle()
 
     async def _feed(self, source: AsyncIterable[str]) -> None:
-        count = 0
+        call_soon = asyncio.get_running_loop().call_soon
+        batch: list[str] = []
+
+        def hand_on() -> None:
+            # In one go, with what the source had ready: to take in each id by itself would cost several times as much.
+            job_ids = tuple(batch)
+            batch.clear()
+            if job_ids and self._sink is not None:
+                try:
+                    self._take_in(_checked(job_ids))
+                except UsageError as error:
+                    self._sink.fail(error)
+
         async for job_id in source:
-            if self._keeping is not None:
-                self.put((job_id,))
-            elif not self._is_known(_checked(job_id)):
-                self._schedule((job_id,))
-            count += 1
-            if count % _SLICE == 0:
+            if not batch:
+                # For a source that waits before it goes on.
+                call_soon(hand_on)
+            batch.append(job_id)
+            if len(batch) == _SLICE:
+                hand_on()
                 # A source that never waits would keep everybody else from running.
                 await checkpoint()
+        hand_on()
         if source in self._inputs:
             self._inputs.remove(source)
         self._on_idle()
 
+    def _take_in(self, job_ids: tuple[str, ...]) -> None:
+        if self._keeping is not None:
+            self.put(job_ids)
+        else:
+            self._schedule(job_ids)
 
-def _checked(job_id: object) -> str:
-    if not isinstance(job_id, str) or not job_id.strip():
+
+def _checked(job_ids: tuple[object, ...]) -> tuple[str, ...]:
+    # By functions that are not Python's own: a hundred thousand ids may come in one call.
+    if not {*map(type, job_ids)} <= {str} and not all(isinstance(job_id, str) for job_id in job_ids):
         raise UsageError("a job id is a str that is not empty")
-    return job_id
+    checked = cast("tuple[str, ...]", job_ids)
+    if not all(map(str.strip, checked)):
+        raise UsageError("a job id is a str that is not empty")
+    return checked
