@@ -58,7 +58,7 @@ class Band:
 
 @dataclass
 class Picture:
-    """Panels over *instants* (seconds) up to *end*, shown in minutes."""
+    """Panels over *instants* (seconds) up to *end*; a mark each *tick* seconds, in *unit*s of *unit_length* seconds."""
 
     title: str
     subtitle: str
@@ -66,6 +66,9 @@ class Picture:
     panels: Sequence[Panel]
     end: float
     bands: Sequence[Band] = ()
+    tick: float = 300.0
+    unit: str = "min"
+    unit_length: float = 60.0
     _parts: list[str] = field(default_factory=list)
 
     def svg(self) -> str:
@@ -112,11 +115,20 @@ class Picture:
         for line in panel.lines:
             self._line(panel, line, bottom)
         parts.append(f"<line x1='{LEFT}' x2='{WIDTH - RIGHT}' y1='{bottom}' y2='{bottom}' stroke='#777777'/>")
-        for minute in range(0, round(self.end / 60) + 1, 5):
-            at = self._x(minute * 60.0)
+        for number in range(round(self.end / self.tick) + 1):
+            at = self._x(number * self.tick)
             parts.append(f"<line x1='{at:.1f}' x2='{at:.1f}' y1='{bottom}' y2='{bottom + 4}' stroke='#777777'/>")
-            unit = " min" if is_last and not minute else ""
-            parts.append(text(at, bottom + 17, f"{minute}{unit}", size=11, colour="#555555", anchor="middle"))
+            unit = f" {self.unit}" if is_last and not number else ""
+            parts.append(
+                text(
+                    at,
+                    bottom + 17,
+                    f"{number * self.tick / self.unit_length:g}{unit}",
+                    size=11,
+                    colour="#555555",
+                    anchor="middle",
+                )
+            )
 
     def _line(self, panel: Panel, line: Line, bottom: int) -> None:
         stretches: list[list[tuple[float, float]]] = [[]]

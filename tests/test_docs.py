@@ -81,7 +81,7 @@ async def test_an_example_runs(block: Block, simulator: Simulator, monkeypatch: 
 
 
 def test_every_block_says_what_it_is_written_in() -> None:
-    assert {block.language for block in BLOCKS} <= {"python", "sh"}
+    assert {block.language for block in BLOCKS} <= {"python", "sh", "text", "toml", "yaml", "json", "ini"}
     assert any(block.page == "README.md" and block.language == "python" for block in BLOCKS)
 
 
