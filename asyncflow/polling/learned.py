@@ -157,6 +157,7 @@ class PollPolicy:
         self._shortest = min_interval
         self._longest = longest
         self._limit = longest
+        self._first = max(2.0 * delay, min_interval)
         self._most_jitter = 2.0 * delay
         self._scale = 1.0
         self._phase = 0.0
@@ -181,7 +182,7 @@ class PollPolicy:
 
     def first_poll(self, number: int) -> float:
         """Return the seconds until the first poll of the *number*-th id; all of them are spread over twice the delay."""
-        return first_poll(number, max(2.0 * self._delay, self._shortest))
+        return first_poll(number, self._first)
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:
         """Return the seconds until the next poll of a job just read, still running *age* seconds after its creation."""

@@ -228,10 +228,12 @@ class Schedule(Generic[W]):
         jobs = self._jobs
         return [job_id for job_id in dict.fromkeys(job_ids) if job_id not in jobs]
 
-    def add(self, entry: W, at: float, priority: int = REST) -> None:
-        """Watch a job that is not watched yet, with its first poll *at* this time (finite)."""
-        self._jobs[entry.job_id] = entry
+    def add(self, entry: W, at: float, priority: int = REST) -> bool:
+        """Watch a job, with its first poll *at* this time (finite); return False, and leave all as it is, if it is watched."""
+        if self._jobs.setdefault(entry.job_id, entry) is not entry:
+            return False
         self._put(entry, at, priority)
+        return True
 
     def take_due(self, now: float, limit: int) -> list[W]:
         """Return up to *limit* jobs that are due, most urgent first; they are out until rescheduled or discarded."""

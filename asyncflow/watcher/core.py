@@ -120,12 +120,14 @@ class Core:
 
     def _schedule_first(self, job_ids: Iterable[str]) -> None:
         now, first_poll, add, first = self._loop.time(), self._settings.policy.first_poll, self.schedule.add, inf
-        for number, job_id in enumerate(self.schedule.missing(job_ids), self._added):
+        number = self._added
+        for job_id in job_ids:
             at = now + first_poll(number)
-            add(Entry(job_id, now, now, now), at)
-            if at < first:  # noqa: PLR1730 - min() costs as much as half of the rest, and there may be a million ids
-                first = at
-            self._added = number + 1
+            if add(Entry(job_id, now, now, now), at):
+                number += 1
+                if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids
+                    first = at
+        self._added = number
         self._crew.expect(first)
 
     def discard(self, job_ids: Iterable[str]) -> None:

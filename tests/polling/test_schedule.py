@@ -185,6 +185,15 @@ def test_a_wakeup_is_not_for_the_discarded() -> None:
     assert schedule.next_wakeup() is None
 
 
+def test_a_job_that_is_watched_stays_as_it_is() -> None:
+    schedule = scheduled(5.0)
+    assert not schedule.add(Watched("0"), 1.0)
+    assert schedule.add(Watched("1"), 2.0)
+    assert schedule.missing(["0", "2", "1", "2"]) == ["2"]
+    assert schedule.next_wakeup() == 2.0
+    assert len(schedule) == 2
+
+
 def test_more_urgent_jobs_go_first_and_the_limit_holds() -> None:
     schedule = Schedule[Watched]()
     for priority in (REST, EXPECTED, NUDGED, INTERACTIVE):
