@@ -161,15 +161,17 @@ async def test_consumers_do_not_acknowledge_for_each_other(path: Path) -> None:
     service = Service(frozen=["c"])
     journal = Journal(path)
     watcher = JobWatcher(service.read, ["a", "b", "c"], policy=FAST, journal=journal)
-    tasks = {name: asyncio.ensure_future(handle(name, watcher)) for name in ("slow", "quick")}
-    while len(got) < 2:
-        await asyncio.wait(tasks.values(), timeout=0.01)
-    await asyncio.wait(tasks.values(), timeout=0.05)
+    tasks: list[asyncio.Task[None]] = []
+    for name in ("slow", "quick"):  # one after the other, so that each gets an ending
+        tasks.append(asyncio.ensure_future(handle(name, watcher)))
+        while name not in got:
+            await asyncio.wait(tasks, timeout=0.01)
+    await asyncio.wait(tasks, timeout=0.05)
     await journal.add([], NOW)
     assert states(journal) == {got["slow"].key[0]: "ended", got["quick"].key[0]: "handled", "c": "watched"}
     is_done.set()
     service.frozen.clear()
-    await asyncio.gather(*tasks.values())
+    await asyncio.gather(*tasks)
     assert set(states(journal).values()) == {"handled"}
 
 
