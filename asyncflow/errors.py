@@ -12,8 +12,9 @@ from asyncflow.redaction import digest, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import datetime
 
-    from asyncflow.records import Job
+    from asyncflow.records import FlowStats, Job, MusicStats
 
 __all__ = [
     "AccountError",
@@ -21,6 +22,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "DecodeError",
+    "DownloadError",
     "EdgeBlockedError",
     "JobExpiredError",
     "JobFailedError",
@@ -249,10 +251,20 @@ class StallTimeoutError(WaitTimeoutError):
 
 
 class OutcomeUnknownError(AsyncflowError):
-    """A job was submitted and the answer was lost: it may run, and it may be paid for. It is never submitted again by itself."""
+    """A job was submitted and the answer was lost: it may run, and it may be paid for. It is never submitted again by itself.
+
+    *requested_at* (aware) is when the request went out, *reply_ref* the replyRef that it carried. *statistics* are what the
+    service told of the last minutes right afterwards, () if it did not; *candidates* are the ids of the jobs in them that may
+    be this one. If one of those is it for certain, by its replyRef, that is `job_id`, and `job` its record.
+    """
 
     default_kind = "outcome_unknown"
     hint = "poll the job if the error has its id, else look for it with get_stats before you submit again"
+
+    requested_at: datetime | None = None
+    reply_ref: str | None = None
+    statistics: tuple[FlowStats | MusicStats, ...] = ()
+    candidates: tuple[str, ...] = ()
 
 
 class JournalError(AsyncflowError):
@@ -273,6 +285,17 @@ class StoreError(AsyncflowError):
     """
 
     default_kind = "store"
+
+
+class DownloadError(AsyncflowError):
+    """A file cannot be had, or not be kept; `reason` is the cause in one word.
+
+    Of the disk, and then no other file fares better: "full", "unwritable", "not_a_folder", "disk_error". Of one file: "locked"
+    (another process fetches it), "unsafe_link" (it leads to this machine or network, or away from https), "redirects",
+    "not_media" (a page of text, say), "wrong_answer", "too_large", "gone", "not_ended" (its job still runs).
+    """
+
+    default_kind = "download"
 
 
 _CLASSES: Mapping[str, type[AsyncflowError]] = {
@@ -301,6 +324,7 @@ _CLASSES: Mapping[str, type[AsyncflowError]] = {
         OutcomeUnknownError,
         JournalError,
         StoreError,
+        DownloadError,
     )
 } | {
     "client_error": BadRequestError,

@@ -111,3 +111,15 @@ def test_depth_is_refused() -> None:
     for depth in (101, 5000, 100_000):
         with pytest.raises(DecodeError, match="too deeply"):
             decode(b'{"jobid":"x","status":"pending","a":' + b"[" * depth + b"NaN" + b"]" * depth + b"}")
+
+
+def test_the_voices_of_a_song_are_files_where_they_were_asked_for() -> None:
+    body = b'{"operation":"stems","clip":"c","stems":[{"name":"vocals","wav_url":"https://x.example/1.wav"},{"name":"drums"}]}'
+    found = decode(body, is_result=True)
+    assert (found.job_id, found.outcome, found.operation) == ("", "partial", "stems")
+    assert [(media.title, media.state, media.url) for media in found.media] == [
+        ("vocals", "ok", "https://x.example/1.wav"),
+        ("drums", "unresolved", None),
+    ]
+    with pytest.raises(DecodeError, match="no record of a job"):
+        decode(body)

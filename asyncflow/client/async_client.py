@@ -12,8 +12,9 @@ from asyncflow.client.budget import Budget
 from asyncflow.client.calls import Calls
 from asyncflow.client.connection import Connection
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
+from asyncflow.client.submitting import Submits, new_ref
 from asyncflow.client.waiting import wait_for, well_ended, worth_asking
-from asyncflow.errors import AsyncflowError, UsageError
+from asyncflow.errors import AsyncflowError, OutcomeUnknownError, ServiceError, UsageError
 from asyncflow.pacing import Pacer
 from asyncflow.polling import PollPolicy
 from asyncflow.redaction import redact
@@ -79,6 +80,7 @@ class AsyncClient:
         self._connection = Connection(session, checked_lane(lane, is_borrowed=session is not None))
         self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._calls = Calls(self._connection, self._budget)
+        self._submits = Submits(self._calls, self._connection)
 
     @property
     def pacer(self) -> Pacer:
@@ -215,14 +217,53 @@ class AsyncClient:
         """
         await self._calls.read(_about(job_id, protocol.cancel_request, service), self._options)
 
-    async def submit(self, path: str, body: Mapping[str, Any]) -> Job:
+    # -- new jobs --------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, path: str, body: Mapping[str, Any], *, wait_for_capacity: float | None = None, timeout: float | None = None
+    ) -> Job:
         """Create a job and return its first record; *path* is that of the API page, such as "google-flow/videos".
 
-        *body* is sent as it is. A submit is never repeated, since it costs credits: where the answer is lost,
-        `OutcomeUnknownError` is raised, and the job may exist. A budget that is spent for longer than the timeout raises
-        `RateLimitedError` at once.
+        *body* is sent as it is, with two additions where the endpoint takes them and the body does not have them: the
+        asynchronous mode, and a replyRef that no other job has. An answer that brings the work itself is a job all the same,
+        one that has ended; a few of them have no id. *timeout* bounds the answer, in seconds; by default it is that of the
+        service, eleven minutes.
+
+        A submit is never repeated, since it costs credits: where the answer is lost, `OutcomeUnknownError` is raised with what
+        is known, and the job may exist. Only "too many requests" means for certain that there is none: with *wait_for_capacity*
+        it is tried again for that many seconds, as the service asks, otherwise `RateLimitedError` is raised at once.
         """
-        return cast("Job", await self._calls.submit(protocol.submit_request(path, body), self._options))
+        order = protocol.order_of(path, body, new_ref())
+        return await self._submits.submit(order, self._options, wait_for_capacity=wait_for_capacity, timeout=timeout)
+
+    async def run(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: float | None = 900.0,
+        wait_for_capacity: float | None = None,
+        raise_on_failure: bool = True,
+    ) -> Job:
+        """Create a job as `submit` does, wait until it has ended as `wait` does, and return its last record.
+
+        *timeout* bounds both together; what there is to say of the errors of `submit` and `wait` holds here too. A job whose id
+        came with an error, or was found after one, is waited for.
+        """
+        check_timeout(timeout)
+        start = self._connection.now()
+        try:
+            job = await self.submit(path, body, wait_for_capacity=wait_for_capacity, timeout=timeout)
+        except (OutcomeUnknownError, ServiceError) as error:
+            if error.job_id is None:
+                raise
+            job_id = error.job_id
+        else:
+            if job.is_terminal:
+                return well_ended(job) if raise_on_failure else job
+            job_id = job.job_id
+        left = None if timeout is None else max(timeout - (self._connection.now() - start), 0.0)
+        return await self.wait(job_id, timeout=left, raise_on_failure=raise_on_failure)
 
     # -- life ------------------------------------------------------------------------------------------------------------
 

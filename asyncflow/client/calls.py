@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncflow import protocol
-from asyncflow.errors import AsyncflowError, DecodeError, OutcomeUnknownError, RateLimitedError, ServiceError, TransportError
+from asyncflow.errors import AsyncflowError, RateLimitedError
 from asyncflow.polling import failure_delay
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from asyncflow.client.budget import Budget
     from asyncflow.client.connection import Connection
     from asyncflow.client.options import Options
@@ -21,14 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
-_SUBMIT_TIMEOUT = 660.0
-"""Seconds a submit may take: the service holds synchronous ones for up to ten minutes before it answers 408."""
-
 _PATIENCE = 0.5
 """Seconds that a retry may wait for its turn in a watch: beyond that the watch plans the next poll itself."""
-
-_GATEWAY_FAILURES = frozenset({502, 504, *range(520, 528)})
-"""Answers of somebody in between who lost the service: whether it had heard a submit, they do not say."""
 
 
 class Calls:
@@ -68,18 +64,28 @@ class Calls:
                 except RateLimitedError:
                     raise error from None
 
-    async def submit(self, request: Request, options: Options) -> Answer:
-        """Send a request that must not be repeated; `OutcomeUnknownError` if it may have been heard and was not answered."""
+    async def once(
+        self,
+        request: Request,
+        options: Options,
+        *,
+        patience: float,
+        longest: float,
+        begin: Callable[[], Awaitable[None]] | None = None,
+    ) -> Answer:
+        """Send a request that must not be repeated: its turn comes within *patience* seconds, its answer within *longest*.
+
+        *begin* is awaited between the two, at the last moment before anything is sent; what it raises keeps the request back.
+        """
         now = self._connection.now
-        await self._budget.pay(now, now() + options.timeout)
-        try:
-            return await self._try(request, options, now() + _SUBMIT_TIMEOUT, _SUBMIT_TIMEOUT)
-        except (TransportError, DecodeError, ServiceError) as error:
-            was_answered = isinstance(error, ServiceError) and error.status not in _GATEWAY_FAILURES
-            was_never_sent = isinstance(error, TransportError) and error.transient
-            if was_answered or was_never_sent:
+        await self._budget.pay(now, now() + patience)
+        if begin is not None:
+            try:
+                await begin()
+            except BaseException:
+                self._budget.settle(request, None, now(), now())
                 raise
-            raise _unknown(request, error) from error
+        return await self._try(request, options, now() + longest, longest)
 
     async def _try(self, request: Request, options: Options, deadline: float, longest: float | None = None) -> Answer:
         """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout."""
@@ -99,13 +105,3 @@ class Calls:
             return answer
         finally:
             self._budget.settle(request, outcome, start, loop.time())
-
-
-def _unknown(request: Request, error: AsyncflowError) -> OutcomeUnknownError:
-    detail = '"google-flow", "executing" or "history"' if request.service == "google-flow" else f'"{request.service}"'
-    return OutcomeUnknownError(
-        f"the answer to a submit was lost ({error}): the job may exist, and be paid for; see get_stats({detail}) before"
-        " submitting it again",
-        status=error.status,
-        job_id=error.job_id,
-    )

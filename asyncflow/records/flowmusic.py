@@ -63,6 +63,7 @@ class _Error(Struct, gc=False):
 class _Clip(Struct, gc=False):
     clip: str | None = None
     title: str | None = None
+    name: str | None = None
     duration_s: float | None = None
     seed: int | None = None
     audio_url: str | None = None
@@ -80,6 +81,7 @@ class _Record(Struct, gc=False):
     completed_at: str | None = None
     duration_ms: float | None = None
     clips: list[_Clip | None] | None = None
+    stems: list[_Clip | None] | None = None
     error: _Error | str | None = None
     code: int | str | None = None
     request: _Echo | None = None
@@ -111,7 +113,9 @@ def _decode_odd(body: bytes) -> tuple[_Record, Raw]:
 
 def _job(record: _Record, raw: Raw, asked: str | None, *, is_result: bool) -> MusicJob:
     job_id = record.jobid or record.job_id
-    media = tuple(map(_song, record.clips)) if record.clips else ()
+    # The voices of a song are no job: they are there at once, in the answer to the edit that asked for them.
+    clips = record.clips or (record.stems if is_result else None)
+    media = tuple(map(_song, clips)) if clips else ()
     status = record.status or ""
     if not (job_id or media or _is_record(record)):
         raise DecodeError("the answer is JSON, but no record of a job")
@@ -151,7 +155,7 @@ def _song(clip: _Clip | None) -> Media:
         asset_id=clip.clip,
         duration=clip.duration_s,
         seed=clip.seed,
-        title=clip.title,
+        title=clip.title or clip.name,
     )
 
 

@@ -376,7 +376,7 @@ async def test_a_read_of_a_simulated_job_ends_with_its_media() -> None:
 async def test_a_submit_goes_through_the_session() -> None:
     async with listening(http(201, BODY)) as server, client_at(server.url) as client:
         await client.submit("google-flow/videos", {"prompt": "a kite"})
-        assert server.requests[0].endswith(b'{"prompt":"a kite"}')
+        assert b'\r\n\r\n{"prompt":"a kite",' in server.requests[0]
 
 
 async def test_errors_of_aiohttp_do_not_escape_for_a_port_that_nobody_listens_on() -> None:
