@@ -77,7 +77,7 @@ ROOMS = {
     "watcher": shell("stream", outside=("anyio",)),
     "client": shell("watcher", "download", outside=("aiohttp", "anyio", "yarl")),
     "journal": shell(),
-    "download": shell(outside=("aiohttp", "anyio", "yarl")),
+    "download": shell("stream", outside=("aiohttp", "anyio", "yarl")),
     "webhook": shell(outside=("aiohttp",)),
     "cluster": shell("watcher", outside=("anyio", "redis")),
     "__main__": Room(frozenset({"cli"})),

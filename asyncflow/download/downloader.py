@@ -1,0 +1,253 @@
+"""`Downloader`: the files of many jobs into one folder, a few at a time."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING, TypedDict
+
+import anyio
+
+from asyncflow.download.carrier import Carrier
+from asyncflow.download.fetch import Limits
+from asyncflow.download.folder import Folder
+from asyncflow.download.names import DEFAULT_TEMPLATE, Template
+from asyncflow.download.rate import ByteBudget
+from asyncflow.download.results import DownloadStats, JobFiles
+from asyncflow.download.work import Seams, Work
+from asyncflow.errors import AsyncflowError, DownloadError, UsageError
+from asyncflow.records import Job
+from asyncflow.stream import Sink, Stream
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable
+
+    from asyncflow.download.results import DownloadProgress, MediaFile
+
+__all__ = ["DownloadOptions", "Downloader"]
+
+_MOST_BYTES = 16 << 30
+
+
+class DownloadOptions(TypedDict, total=False):
+    """The options that all downloads have; see `Downloader`."""
+
+    template: str
+    sidecar: bool
+    rate: float | None
+    concurrency: int
+    on_progress: Callable[[DownloadProgress], None] | None
+    max_bytes: int
+    max_retries: int
+    stall_timeout: float
+
+
+class Downloader(Stream[JobFiles]):
+    """Fetches all files of jobs into *folder* and yields a `JobFiles` for each job when it is done with it.
+
+    Jobs come by `add`, as records or as ids, which are read by *read*. A link that has ended is replaced by one that *fresh_url*
+    gives for the asset's id, or by reading the job again. Iteration ends when all jobs that were added are done; with *keep_open*
+    it waits for more, until `finish` was called. *on_done* is called with each result as soon as it is there.
+
+    *template* names the files: fields are service, kind, model, created (UTC, with a format like %Y%m%d), digest (of the job's
+    id), index (from 1) and ext. No file that is there is ever overwritten: where a name is taken, a number is added. With
+    *sidecar* each job gets a JSON file beside its files, without the signatures of links. What is there already is not fetched
+    again, and what was begun goes on where it broke off.
+
+    *rate* bounds the bytes a second of all files together, *concurrency* how many are fetched at a time, *max_bytes* the size of
+    one. A media host that sends nothing for *stall_timeout* seconds is tried again, after a pause, up to *max_retries* times
+    without progress. *on_progress* is called for each batch of each file, on the event loop.
+
+    What one file or job meets is in its result. A folder that cannot be written to, or is full, ends the iteration with the
+    `DownloadError`, after the results that were already there. *carrier* is the way to media hosts, one of its own if None.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        read: Callable[[str], Awaitable[Job]] | None = None,
+        fresh_url: Callable[[str], Awaitable[str]] | None = None,
+        carrier: Carrier | None = None,
+        template: str = DEFAULT_TEMPLATE,
+        sidecar: bool = False,
+        rate: float | None = None,
+        concurrency: int = 4,
+        on_progress: Callable[[DownloadProgress], None] | None = None,
+        on_done: Callable[[JobFiles], None] | None = None,
+        max_bytes: int = _MOST_BYTES,
+        max_retries: int = 5,
+        stall_timeout: float = 30.0,
+        keep_open: bool = False,
+    ) -> None:
+        for name, number in (("rate", inf if rate is None else rate), ("stall_timeout", stall_timeout), ("max_bytes", max_bytes)):
+            if not number > 0:
+                raise UsageError(f"{name} must be positive")
+        if concurrency < 1 or max_retries < 0:
+            raise UsageError("concurrency must be at least 1, and max_retries at least 0")
+        self._core = _Core(
+            Work(
+                Folder(folder),
+                Template(template),
+                Limits(max_bytes, stall_timeout, ByteBudget(rate)),
+                Seams(read, fresh_url, on_progress),
+                carrier if carrier is not None else Carrier(),
+                max_retries=max_retries,
+                has_sidecar=sidecar,
+            ),
+            concurrency,
+            on_done,
+            keeps_open=keep_open,
+            owns_carrier=carrier is None,
+        )
+        super().__init__(self._core.run, name="asyncflow download", usage_error=UsageError)
+
+    def add(self, *jobs: Job | str) -> int:
+        """Fetch the files of *jobs*, records or ids; return how many of them were new. A job is fetched once."""
+        return self._core.add(jobs)
+
+    def finish(self) -> None:
+        """Say that no more jobs will come; the iteration ends when all are done."""
+        self._core.close()
+
+    @property
+    def failure(self) -> DownloadError | None:
+        """What ended the download before its time: the folder takes no more files."""
+        return self._core.failure
+
+    def stats(self) -> DownloadStats:
+        """Return how it is going."""
+        return self._core.stats()
+
+    def __len__(self) -> int:
+        """How many jobs are not done yet."""
+        return self._core.open_jobs
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        stats = self.stats()
+        return f"<Downloader {stats.jobs_done} of {stats.jobs_done + stats.jobs_waiting} jobs done>"
+
+
+class _Core:
+    """The work of a downloader, without its iterator: a queue, and workers that come when there is something in it."""
+
+    def __init__(
+        self,
+        work: Work,
+        concurrency: int,
+        on_done: Callable[[JobFiles], None] | None,
+        *,
+        keeps_open: bool,
+        owns_carrier: bool,
+    ) -> None:
+        self._work = work
+        self._concurrency = concurrency
+        self._on_done = on_done
+        self._keeps_open = keeps_open
+        self._owns_carrier = owns_carrier
+        self._known: set[str] = set()
+        self._queue: deque[Callable[[], Awaitable[None]]] = deque()
+        self._sink: Sink[JobFiles] | None = None
+        self._workers = 0
+        self._done = 0
+        self._changed = anyio.Event()
+        self.failure: DownloadError | None = None
+
+    @property
+    def open_jobs(self) -> int:
+        return len(self._known) - self._done
+
+    def add(self, jobs: tuple[Job | str, ...]) -> int:
+        new = 0
+        for job in jobs:
+            job_id = job.job_id if isinstance(job, Job) else job
+            if not job_id.strip():
+                raise UsageError("a job to download is a record or an id")
+            if job_id not in self._known:
+                self._known.add(job_id)
+                self._queue.append(partial(self._open, job))
+                new += 1
+        self._hire()
+        return new
+
+    def close(self) -> None:
+        self._keeps_open = False
+        self._changed.set()
+
+    def stats(self) -> DownloadStats:
+        counts = self._work.counts
+        return DownloadStats(
+            jobs_done=self._done,
+            jobs_waiting=self.open_jobs,
+            fetched=counts["fetched"],
+            present=counts["present"],
+            missing=counts["missing"],
+            failed=counts["failed"],
+            active=self._work.active,
+            received_bytes=counts["bytes"],
+            retries=counts["retries"],
+        )
+
+    async def run(self, sink: Sink[JobFiles]) -> None:
+        try:
+            await self._work.prepare()
+            self._sink = sink
+            self._hire()
+            while self._keeps_open or self.open_jobs:
+                self._changed = anyio.Event()
+                await self._changed.wait()
+        except DownloadError as error:
+            self.failure = error
+            raise
+        finally:
+            self._sink = None
+            if self._owns_carrier:
+                await self._work.carrier.aclose()
+
+    def _hire(self) -> None:
+        while self._sink is not None and self._workers < min(self._concurrency, self._workers + len(self._queue)):
+            self._workers += 1
+            self._sink.start_soon(self._serve)
+
+    async def _serve(self) -> None:
+        try:
+            while self._queue:
+                await self._queue.popleft()()
+        except AsyncflowError as error:
+            # What is raised concerns every file; what concerns one is in its result.
+            if isinstance(error, DownloadError):
+                self.failure = error
+            if self._sink is not None:
+                self._sink.fail(error)
+        finally:
+            self._workers -= 1
+            self._changed.set()
+
+    async def _open(self, job: Job | str) -> None:
+        opened = await self._work.open(job)
+        if isinstance(opened, JobFiles):
+            self._deliver(opened)
+        elif not opened.media:
+            self._deliver(await self._work.close(opened, []))
+        else:
+            files: dict[int, MediaFile] = {}
+            # Before other jobs, so that one is done before the next is begun.
+            self._queue.extendleft(partial(self._media, opened, index, files) for index in range(len(opened.media), 0, -1))
+            self._hire()
+
+    async def _media(self, job: Job, index: int, files: dict[int, MediaFile]) -> None:
+        files[index] = await self._work.media(job, index)
+        if len(files) == len(job.media):
+            self._deliver(await self._work.close(job, [files[number] for number in sorted(files)]))
+
+    def _deliver(self, files: JobFiles) -> None:
+        self._done += 1
+        if self._sink is not None:
+            self._sink.put(files)
+        if self._on_done is not None:
+            self._on_done(files)
