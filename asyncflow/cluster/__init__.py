@@ -1,0 +1,45 @@
+"""One watch list for many processes: jobs are polled by whichever worker is free, and any of them may die.
+
+Names are loaded when they are first used; `RedisStore` needs the extra `redis`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from asyncflow.cluster.deliveries import EventStream
+    from asyncflow.cluster.memory import MemoryStore
+    from asyncflow.cluster.redis_store import RedisStore
+    from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
+    from asyncflow.cluster.store_watch import StoreWatch
+
+__all__ = [
+    "Delivery",
+    "EventStream",
+    "MemoryStore",
+    "RedisStore",
+    "StoreStatus",
+    "StoreWatch",
+    "WatchStore",
+]
+
+_ROOMS = {
+    "Delivery": "store",
+    "EventStream": "deliveries",
+    "MemoryStore": "memory",
+    "RedisStore": "redis_store",
+    "StoreStatus": "store",
+    "StoreWatch": "store_watch",
+    "WatchStore": "store",
+}
+
+
+if not TYPE_CHECKING:  # a type checker that saw this would take any name for granted
+
+    def __getattr__(name: str) -> object:
+        room = _ROOMS.get(name)
+        if room is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{room}"), name)
+        globals()[name] = value
+        return value

@@ -1,0 +1,165 @@
+"""A connection to Redis or Valkey: every call is repeated as long as that may help, and what goes wrong is said in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from random import Random
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from asyncflow.cluster.scripts import script
+from asyncflow.errors import StoreError, UsageError
+
+try:
+    import redis.asyncio as redis
+    from redis import exceptions as refusals
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+except ImportError as error:
+    raise UsageError("RedisStore needs redis-py: pip install 'asyncflow-useapi[redis]'") from error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Link", "shown"]
+
+_log = logging.getLogger("asyncflow.cluster")
+
+_CONNECTIONS = 32
+"""At most; whoever finds none free waits for one (a pool that raises instead loses calls)."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+
+_GONE = (refusals.ConnectionError, refusals.TimeoutError, OSError, asyncio.TimeoutError)
+_STARTING = (refusals.BusyLoadingError, refusals.ReadOnlyError, refusals.MovedError)
+
+_REFUSED = ("refused", "{} refuses the user or the password", False)
+_PASSING = ("unreachable", "{} is starting, or failing over", True)
+_WORDS = {
+    **dict.fromkeys(("NOAUTH", "WRONGPASS", "NOPERM"), _REFUSED),
+    **dict.fromkeys(("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY"), _PASSING),
+    "OOM": ("full", "{} has no memory left", True),
+    "MISCONF": ("full", "{} cannot write to its disk", True),
+    "AFNEWER": ("newer", "the queue at {} was written by a newer asyncflow", False),
+    "WRONGTYPE": ("foreign", "the keys of the queue at {} are somebody else's", False),
+}
+"""What the first word of a server's refusal means: the reason, the words for it, whether it passes."""
+
+
+class Link:
+    """The server at *url*; *patience* is for how many seconds a call is repeated before it fails, None for ever."""
+
+    def __init__(self, url: str, patience: float | None) -> None:
+        self.is_closed: bool = False
+        self.place: str = shown(url)
+        self._url = url
+        self._patience = patience
+        self._random = Random()
+        self._server: Any = self._connect(url)
+
+    @staticmethod
+    def _connect(url: str, **options: Any) -> Any:  # noqa: ANN401 - redis-py's clients are generic in ways that change
+        try:
+            client: Any = redis  # which has types for half of it
+            pool = client.BlockingConnectionPool.from_url(
+                url,
+                max_connections=_CONNECTIONS,
+                timeout=None,
+                protocol=2,
+                socket_connect_timeout=5.0,
+                socket_timeout=10.0,
+                socket_keepalive=True,
+                # Ours spans reconnections and knows what a server says while it starts.
+                retry=Retry(NoBackoff(), 0),
+                **options,
+            )
+        except ValueError as error:
+            raise UsageError("a store's URL begins with redis://, rediss:// or unix://") from error.with_traceback(None)
+        server = client.Redis(connection_pool=pool)
+        server.response_callbacks.clear()  # answers as they come: what they are made into differs between versions
+        return server
+
+    async def run(self, name: str, keys: Sequence[str], *arguments: str | int | bytes, patience: float | None = None) -> Any:  # noqa: ANN401 - a script answers anything
+        """Return what the script *name* answers."""
+        text, sha = script(name)
+        try:
+            return await self.call("EVALSHA", sha, len(keys), *keys, *arguments, patience=patience)
+        except refusals.NoScriptError:
+            return await self.call("EVAL", text, len(keys), *keys, *arguments, patience=patience)
+
+    async def call(self, *command: str | int | bytes, patience: float | None = None) -> Any:  # noqa: ANN401 - any command
+        """Return what the server answers to *command*, which may arrive twice."""
+        loop = asyncio.get_running_loop()
+        allowed = patience if patience is not None else self._patience
+        deadline = None if allowed is None else loop.time() + allowed
+        pause = _FIRST_PAUSE
+        while True:
+            if self.is_closed:
+                raise UsageError("this store is closed; make a new one")
+            try:
+                return await self._server.execute_command(*command)
+            except refusals.NoScriptError:
+                raise
+            except refusals.MovedError as moved:
+                await self._follow(moved)
+                error: Exception = moved
+            except (refusals.RedisError, *_GONE) as failure:
+                error = failure
+            refusal = _refusal(error, self.place)
+            if not refusal.transient or (deadline is not None and loop.time() + pause > deadline):
+                raise refusal from _discreet(error)
+            _log.debug("store_call_repeated", extra={"command": str(command[0]), "reason": refusal.reason})
+            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _follow(self, moved: Any) -> None:  # noqa: ANN401 - redis-py's error
+        """Talk to another node from now on: all keys of a queue are in one slot, and so on one node."""
+        old, parts = self._server, urlsplit(self._url)
+        user = parts.netloc.rpartition("@")[0]
+        host = f"[{moved.host}]" if ":" in moved.host else moved.host
+        place = f"{user}@{host}:{moved.port}" if user else f"{host}:{moved.port}"
+        self._server = self._connect(parts._replace(netloc=place).geturl())
+        with suppress(*_GONE, refusals.RedisError):
+            await old.aclose(close_connection_pool=True)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self.is_closed = True
+        with suppress(*_GONE, refusals.RedisError):
+            await self._server.aclose(close_connection_pool=True)
+            await self._server.connection_pool.disconnect()
+
+
+def shown(url: str) -> str:
+    """Return where *url* leads, as it may be shown: without user and password."""
+    try:
+        parts = urlsplit(url)
+        host = f"{parts.hostname or ''}:{parts.port or 6379}" if parts.scheme != "unix" else parts.path
+    except ValueError:
+        return "the store"
+    return f"{parts.scheme}://{host}"
+
+
+def _refusal(error: Exception, place: str) -> StoreError:
+    """Return what *error* means. Only its kind is told: servers repeat in their texts what they were sent."""
+    text = str(error)
+    if isinstance(error, refusals.AuthenticationError | refusals.AuthorizationError | refusals.NoPermissionError):
+        meaning = _WORDS["NOAUTH"]
+    elif isinstance(error, _STARTING):
+        meaning = _WORDS["LOADING"]
+    elif isinstance(error, _GONE):
+        meaning = ("unreachable", "{} does not answer", True)
+    else:
+        # redis-py takes the first word of some errors off.
+        word = next((word for word in _WORDS if text.startswith(word) or f" {word} " in text[:200]), "")
+        word = "OOM" if isinstance(error, refusals.OutOfMemoryError) else word
+        meaning = _WORDS.get(word) or ("failed", "{} refuses a call", False)
+    reason, words, transient = meaning
+    return StoreError(f"{words.format(place)} ({reason})", reason=reason, transient=transient)
+
+
+def _discreet(error: Exception) -> Exception:
+    """Return a stand-in for an error whose text may hold a password, an address or an id."""
+    return refusals.RedisError(type(error).__name__)
