@@ -20,52 +20,63 @@ __all__ = ["Budget"]
 
 
 class Budget:
-    """What a client and those made from it draw on: one caller at a time talks to the pacer, first come, first served."""
+    """What a client and those made from it draw on: of each priority one caller at a time talks to the pacer, in their order."""
 
     def __init__(self, pacer: Pacer) -> None:
         self.pacer = pacer
-        self._line = asyncio.Lock()
-        self._news: asyncio.Event | None = None
+        self._lines = tuple(asyncio.Lock() for _ in Priority)
+        self._news: set[asyncio.Event] = set()
 
-    def take_over(self) -> bool:
-        """Return whether a watch has paid for the request that is about to be made; from then on it is ours to end."""
+    def take_over(self) -> Priority | None:
+        """Return the priority with which a watch has paid for the request about to be made, None if none has.
+
+        From then on the request is ours to end.
+        """
         payment = prepaid.get()
-        return payment is not None and payment.take(self.pacer)
+        return payment.priority if payment is not None and payment.take(self.pacer) else None
 
-    async def pay(self, now: Callable[[], float], deadline: float, job_id: str | None = None) -> None:
+    async def pay(
+        self,
+        now: Callable[[], float],
+        deadline: float,
+        job_id: str | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> None:
         """Wait for the turn of one request; `RateLimitedError` at once for a turn that cannot come before *deadline*.
 
         *now* tells the time, and raises when it is no use to wait on.
         """
-        pacer = self.pacer
-        if not self._line.locked() and pacer.take(now(), Priority.INTERACTIVE) == 0:
+        pacer, line = self.pacer, self._lines[priority]
+        if not line.locked() and pacer.take(now(), priority) == 0:
             return
-        _refuse_beyond(deadline, now(), pacer.peek(now(), Priority.INTERACTIVE), job_id)
-        pacer.enter(Priority.INTERACTIVE)
+        _refuse_beyond(deadline, now(), pacer.peek(now(), priority), job_id)
+        pacer.enter(priority)
         try:
-            async with asyncio.timeout_at(deadline), self._line:
-                while (delay := pacer.take(now(), Priority.INTERACTIVE)) > 0:
+            async with asyncio.timeout_at(deadline), line:
+                while (delay := pacer.take(now(), priority)) > 0:
                     _refuse_beyond(deadline, now(), delay, job_id)
                     await self._change(delay)
         except TimeoutError as error:
             raise RateLimitedError("no turn came in time", transient=True, job_id=job_id) from error
         finally:
-            pacer.leave(Priority.INTERACTIVE)
+            pacer.leave(priority)
 
     async def _change(self, seconds: float) -> None:
         """Wait until the pacer has news, *seconds* at the longest."""
-        self._news = news = asyncio.Event()
+        news = asyncio.Event()
+        self._news.add(news)
         unsubscribe = self.pacer.subscribe(news.set)
         try:
             with anyio.move_on_after(seconds):
                 await news.wait()
         finally:
             unsubscribe()
+            self._news.discard(news)
 
     def disturb(self) -> None:
         """Have those who wait look at the time now."""
-        if self._news is not None:
-            self._news.set()
+        for news in self._news:
+            news.set()
 
     def settle(self, request: Request, outcome: object, start: float, now: float) -> None:
         """End a request that was paid for; *outcome* is its answer or its error, None if it was cancelled."""

@@ -11,6 +11,7 @@ import anyio
 
 from asyncflow import protocol
 from asyncflow.errors import AsyncflowError, RateLimitedError
+from asyncflow.pacing import Priority
 from asyncflow.polling import failure_delay
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ class Calls:
         """Send a request that may be repeated, until it is answered or the time is up."""
         now = self._connection.now
         deadline = now() + (timeout if timeout is not None else options.timeout * (options.max_retries + 1))
-        is_watch = self._budget.take_over()
-        if not is_watch:
+        watch = self._budget.take_over()
+        if watch is None:
             await self._budget.pay(now, deadline, request.job_id)
         failures = 0
         while True:
@@ -51,7 +52,7 @@ class Calls:
                 if not error.transient or failures > options.max_retries:
                     raise
                 pause, until = failure_delay(failures, error.retry_after, self._random), deadline
-                if is_watch:
+                if watch is not None:
                     # A watch plans its own polls, and a worker that waited here would be missing there: one more try, at once.
                     if failures > 1 or error.retry_after is not None or isinstance(error, RateLimitedError):
                         raise
@@ -60,7 +61,7 @@ class Calls:
                     raise
                 await anyio.sleep(pause)
                 try:
-                    await self._budget.pay(now, until, request.job_id)
+                    await self._budget.pay(now, until, request.job_id, Priority.INTERACTIVE if watch is None else watch)
                 except RateLimitedError:
                     raise error from None
 

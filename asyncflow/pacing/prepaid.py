@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncflow.pacing.pacer import Pacer
+    from asyncflow.pacing.turns import Priority
 
 
 class Prepayment:
-    """One request of *pacer*, paid for: whoever takes it, ends it.
+    """One request of *pacer*, paid for with this *priority*: whoever takes it, ends it, and pays for more of its kind likewise.
 
     An object, since a fetch may make its request in a task of its own: that has a copy of the context, and of nothing else.
     """
 
-    __slots__ = ("_pacer",)
+    __slots__ = ("_pacer", "priority")
 
-    def __init__(self, pacer: Pacer) -> None:
+    def __init__(self, pacer: Pacer, priority: Priority) -> None:
         self._pacer: Pacer | None = pacer
+        self.priority: Priority = priority
 
     def take(self, pacer: Pacer) -> bool:
         """Return whether it was for *pacer* and still there; it is gone then."""

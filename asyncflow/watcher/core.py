@@ -153,7 +153,7 @@ class Core:
     # -- one poll --------------------------------------------------------------------------------------------------------
 
     async def _poll(self, entry: Entry) -> None:
-        answer = await self._crew.ask(self._settings.fetch, entry.job_id)
+        answer = await self._crew.ask(self._settings.fetch, entry)
         if self.schedule.get(entry.job_id) is not entry:
             return
         self._tally.polls += 1

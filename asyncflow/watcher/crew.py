@@ -179,17 +179,17 @@ class Crew(Generic[W]):
             if priority is not None:
                 pacer.enter(priority)
 
-    async def ask(self, fetch: Callable[[str], Awaitable[object]], job_id: str) -> object:
+    async def ask(self, fetch: Callable[[str], Awaitable[object]], entry: W) -> object:
         """Return what *fetch* says of a job, or the error it raises; the request has been paid for.
 
         The pacer is told how it went, unless *fetch* draws on the same pacer: then it takes the payment over and tells it itself.
         """
         pacer, start = self._pacer, self._loop.time()
-        payment = Prepayment(pacer) if pacer is not None else None
+        payment = Prepayment(pacer, _PRIORITIES[entry.priority]) if pacer is not None else None
         prepaid.set(payment)
         answer: object = None
         try:
-            answer = await fetch(job_id)
+            answer = await fetch(entry.job_id)
         except AsyncflowError as error:
             answer = error
         finally:

@@ -282,6 +282,8 @@ async def test_a_blip_in_a_watch_is_asked_again_at_once() -> None:
         async with client.watch(ids) as watcher:
             assert [type(event) for event in [event async for event in watcher]] == [Ended] * len(ids)
             assert watcher.stats().failed_polls == 0
+        starts = client.pacer.stats().starts
+        assert (starts["interactive"], starts["rest"]) == (0, 2 * len(ids))
 
 
 def completed(job_id: str) -> bytes:
