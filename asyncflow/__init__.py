@@ -8,6 +8,7 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     errors                          one class for each decision that a caller can take
     records                         what a service says about a job
     events, protocol                what a watch reports; requests out, answers in
+    report                          what a run cost and what it was worth
     polling, pacing                 when to ask about each job, and how fast to ask at all
     ------------------------------- pure above: no clock, no I/O, no asyncio
     stream                          an async iterator over tasks that it owns
@@ -92,6 +93,9 @@ if TYPE_CHECKING:
         MusicStats,
         Outcome,
     )
+    from asyncflow.report import (
+        RunReport,
+    )
     from asyncflow.watcher import (
         JobWatcher,
         WatchStats,
@@ -144,6 +148,7 @@ __all__ = [
     "Problem",
     "RateLimitedError",
     "RedirectError",
+    "RunReport",
     "ServiceError",
     "StallTimeoutError",
     "StartTimeoutError",
@@ -201,6 +206,7 @@ _HOMES = {
     "Problem": "events",
     "RateLimitedError": "errors",
     "RedirectError": "errors",
+    "RunReport": "report",
     "ServiceError": "errors",
     "StallTimeoutError": "errors",
     "StartTimeoutError": "errors",

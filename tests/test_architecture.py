@@ -23,17 +23,18 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(asyncflow.__file__).parent
 
-PURE_ROOMS = frozenset({"errors", "events", "pacing", "polling", "protocol", "records", "redaction", "telemetry"})
-PUBLIC_PACKAGES = frozenset({"cluster", "records", "simulator", "testing"})  # their `__all__` is public, like that of asyncflow
+PURE_ROOMS = frozenset({"errors", "events", "pacing", "polling", "protocol", "records", "redaction", "report", "telemetry"})
+# Their `__all__` is public, like that of asyncflow.
+PUBLIC_PACKAGES = frozenset({"cluster", "records", "report", "simulator", "testing"})
 
 # What pure code may use of the standard library: nothing here reads a clock, does I/O or knows an event loop. `random` is for
 # the type of the generator that the caller passes in.
 PURE_STDLIB = frozenset(
     {
-        *("__future__", "abc", "dataclasses", "enum", "types", "typing"),
+        *("__future__", "abc", "array", "dataclasses", "enum", "types", "typing"),
         *("bisect", "collections", "contextvars", "functools", "heapq", "itertools", "operator", "weakref"),
         *("base64", "binascii", "email.utils", "json", "re", "string", "struct", "unicodedata", "urllib.parse"),
-        *("hashlib", "hmac", "zlib"),
+        *("hashlib", "hmac", "html", "zlib"),
         *("datetime", "math", "random"),
     }
 )
@@ -72,6 +73,7 @@ ROOMS = {
     "polling": pure(),
     "pacing": pure(),
     "events": pure("errors", "records", "redaction", outside=("msgspec",)),
+    "report": pure("errors", "events", "records", "redaction", outside=("msgspec",)),
     "telemetry": pure("errors", "records", "redaction", outside=("msgspec",)),
     "stream": Room(outside=frozenset({"anyio"})),
     "watcher": shell("stream", outside=("anyio",)),

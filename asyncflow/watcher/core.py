@@ -13,6 +13,7 @@ from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, U
 from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Unreachable
 from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, failure_delay
 from asyncflow.records import Job
+from asyncflow.watcher.books import Books
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.entry import Entry, Limits
 from asyncflow.watcher.intake import Intake
@@ -21,9 +22,11 @@ from asyncflow.watcher.outlook import Outlook
 from asyncflow.watcher.tally import Tally, WatchStats
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from asyncflow.pacing import Pacer
+    from asyncflow.report import RunReport
     from asyncflow.stream import Sink
     from asyncflow.watcher.keeping import WatchJournal
 
@@ -70,6 +73,7 @@ class Core:
         self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._give_up)
         self._outlook = Outlook(settings.policy, settings.wall_clock, settings.warn_before)
         self._tally = Tally()
+        self._books = Books(settings.pacer, settings.wall_clock)
         self._is_running = False
         self._sink: Sink[Event]
         self._loop: asyncio.AbstractEventLoop
@@ -100,6 +104,7 @@ class Core:
             sink.finish()
         finally:
             self.is_over, self._is_running = True, False
+            self._books.close()
             self.intake.stop()
             if stop is not None:
                 stop()
@@ -293,6 +298,10 @@ class Core:
 
     def __len__(self) -> int:
         return len(self.schedule) + len(self.intake)
+
+    def report(self, captcha_prices: Mapping[str, float]) -> RunReport:
+        """Return what the watch has come to so far."""
+        return self._books.report(self._tally, len(self), captcha_prices)
 
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, TypedDict
 from asyncflow.errors import UsageError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Unreachable
 from asyncflow.polling import PollPolicy
+from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
 from asyncflow.watcher.core import Core, Settings
 from asyncflow.watcher.entry import Limits
 from asyncflow.watcher.keeping import Receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
+    from asyncflow.report import RunReport
     from asyncflow.watcher.core import Fetch, JobIds
     from asyncflow.watcher.keeping import WatchJournal
     from asyncflow.watcher.tally import WatchStats
@@ -177,6 +179,13 @@ class JobWatcher(Stream[Event]):
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""
         return self._core.stats()
+
+    def report(self, *, captcha_prices: Mapping[str, float] = CAPTCHA_PRICES) -> RunReport:
+        """Return what the watch has come to so far: outcomes, files, reasons, durations, captchas, credits, requests.
+
+        Its memory does not grow with the number of jobs. Prices are US dollars for a solution, by provider.
+        """
+        return self._core.report(captcha_prices)
 
     async def __anext__(self) -> Event:
         """Return the next event; cancelling this loses none."""

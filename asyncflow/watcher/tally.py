@@ -11,6 +11,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from asyncflow.events import Abandoned, Ended, Event, Unreachable
+from asyncflow.report import Ledger
 
 __all__ = ["Tally", "WatchStats"]
 
@@ -47,14 +48,17 @@ class Tally:
         self.abandoned: int = 0
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
+        self.ledger: Ledger = Ledger()
 
     def reported(self, event: Event) -> None:
         """Count an event."""
         match event:
             case Ended(job):
                 self.outcomes[job.outcome.value] += 1
-            case Abandoned():
+                self.ledger.ended(job)
+            case Abandoned(_, problem, job):
                 self.abandoned += 1
+                self.ledger.abandoned(problem, job)
             case Unreachable():
                 self.unreachable += 1
             case _:

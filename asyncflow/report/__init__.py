@@ -1,0 +1,31 @@
+"""What a run cost and what it was worth: `RunReport`, as values, as a table and as a page.
+
+Pure: no clock, no I/O, no asyncio. `Ledger` takes events in as they come; a `RunReport` is what it says at a moment.
+"""
+
+from asyncflow.report.ledger import Ledger, reason_of
+from asyncflow.report.prices import CAPTCHA_PRICES
+from asyncflow.report.records import (
+    Captchas,
+    Credits,
+    Durations,
+    Files,
+    Reason,
+    ReportGroup,
+    RunReport,
+    Timeline,
+)
+
+__all__ = [
+    "CAPTCHA_PRICES",
+    "Captchas",
+    "Credits",
+    "Durations",
+    "Files",
+    "Ledger",
+    "Reason",
+    "ReportGroup",
+    "RunReport",
+    "Timeline",
+    "reason_of",
+]
