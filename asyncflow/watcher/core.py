@@ -1,4 +1,4 @@
-"""What a watch knows, and what it concludes from each answer."""
+"""What a watch knows, and what becomes of its jobs: the schedule, the events, the end."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from math import inf
-from random import Random
 from typing import TYPE_CHECKING
 
-from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Unreachable
-from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, Schedule, failure_delay
+from asyncflow.errors import UsageError
+from asyncflow.polling import Key, Policy, Schedule
 from asyncflow.records import Job
 from asyncflow.watcher.books import Books
 from asyncflow.watcher.crew import Crew
@@ -20,11 +18,14 @@ from asyncflow.watcher.intake import Intake
 from asyncflow.watcher.keeping import Keeping
 from asyncflow.watcher.outlook import Outlook
 from asyncflow.watcher.tally import Tally, WatchStats
+from asyncflow.watcher.verdict import Judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from asyncflow.errors import AsyncflowError
+    from asyncflow.events import Event, Expiring
     from asyncflow.pacing import Pacer
     from asyncflow.report import RunReport
     from asyncflow.stream import Sink
@@ -68,22 +69,26 @@ class Core:
         )
         self.intake: Intake = Intake(self._schedule_first, self.schedule.missing, self.finish_if_done, self.keeping)
         self._settings = settings
-        # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
-        self._ranking = settings.policy if isinstance(settings.policy, Ranking) else None
-        self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._give_up)
         self._outlook = Outlook(settings.policy, settings.wall_clock, settings.warn_before)
         self._tally = Tally()
+        self._judge = Judge(
+            self,
+            settings.policy,
+            limits=settings.limits,
+            outlook=self._outlook,
+            tally=self._tally,
+            wall_clock=settings.wall_clock,
+            max_failures=settings.max_failures,
+        )
+        self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._judge.give_up)
         self._books = Books(settings.pacer, settings.wall_clock)
         self._is_running = False
         self._sink: Sink[Event]
         self._loop: asyncio.AbstractEventLoop
         self._done: asyncio.Event
         self._expiry: asyncio.TimerHandle | None = None
-        self._ends_at = inf
         self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
-        self._keys: dict[Key, Key] = {}
-        self._random = Random()
 
     async def run(self, sink: Sink[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
@@ -97,8 +102,8 @@ class Core:
             self._is_running = True
             stop = self._crew.start(sink)
             if self._settings.timeout is not None:
-                self._ends_at = self._loop.time() + self._settings.timeout
-                self._expiry = self._loop.call_at(self._ends_at, self._expire)
+                self._judge.ends_at = self._loop.time() + self._settings.timeout
+                self._expiry = self._loop.call_at(self._judge.ends_at, self._expire)
             await self.intake.start(sink)
             await self._done.wait()
             sink.finish()
@@ -159,113 +164,65 @@ class Core:
 
     async def _poll(self, entry: Entry) -> None:
         answer = await self._crew.ask(self._settings.fetch, entry)
-        if self.schedule.get(entry.job_id) is not entry:
-            return
-        self._tally.polls += 1
-        if isinstance(answer, AsyncflowError):
-            self._failed(entry, answer)
-        elif not isinstance(answer, Job):
-            raise TypeError(f"the watcher's fetch returned {type(answer).__name__}, not a Job")
-        elif answer.job_id != entry.job_id or (answer.is_terminal and _is_another(answer)):
-            self._failed(entry, DecodeError("the answer is about another job", transient=True, job_id=entry.job_id))
-        elif answer.is_terminal:
-            self._ended(entry, answer)
-        else:
-            self._goes_on(entry, answer)
+        if self.schedule.get(entry.job_id) is entry:
+            self._judge.hear(entry, answer, self._loop.time())
 
-    def _ended(self, entry: Entry, job: Job) -> None:
-        self._warn(job)
-        self._report(Ended(job), entry.job_id)
+    # -- what the judge concludes ----------------------------------------------------------------------------------------
+
+    def again(self, entry: Entry, at: float, priority: int) -> None:
+        """Plan the next poll."""
+        self.schedule.reschedule(entry, at, priority)
+
+    def tell(self, event: Event, entry: Entry) -> None:
+        """Hand an event on, by way of the journal."""
+        if self.keeping is not None:
+            # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
+            # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
+            self.keeping.report(event)
+        self._deliver(event, entry.job_id)
+
+    def over(self, entry: Entry) -> None:
+        """Forget a job whose end was told."""
         self._drop(entry)
-        if job.duration is not None:
-            self._settings.policy.learn(self._key(job), job.duration)
-            if self.keeping is not None:
-                self.keeping.learned()
 
-    def _goes_on(self, entry: Entry, job: Job) -> None:
-        now, policy = self._loop.time(), self._settings.policy
-        if entry.key is None:
-            entry.key = self._key(job)
-            entry.note_birth(job, now, self._settings.wall_clock())
-            self._outlook.entered(entry)
-            self._warn(job)
-        previous, age = entry.status, now - entry.born_at
-        entry.note_answer(job, now, moves=self._settings.limits.stall is not None)
-        if job.status != previous:
-            self._tally.moved(previous, job.status)
-            self._report(Changed(job, previous, self._outlook.expected_end_at(entry.key, age)), entry.job_id)
-        pause = policy.next_poll(entry.key, age, entry.polls)
-        self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(entry.key, age, pause), job)
+    def refused(self, error: AsyncflowError) -> None:
+        """End the watch."""
+        self._sink.fail(error)
 
-    def _key(self, job: Job) -> Key:
-        """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
-        key = (job.service, job.kind, job.model or "")
-        return self._keys.setdefault(key, key)
+    def met(self, entry: Entry, job: Job) -> None:
+        """Count a job that runs where the end of the watch is estimated, and say what of it expires."""
+        self._outlook.entered(entry)
+        self._warn(job)
 
-    def _failed(self, entry: Entry, error: AsyncflowError) -> None:
-        if _concerns_all(error):
-            # Asking on would only repeat the refusal.
-            self._sink.fail(error)
-            return
-        self._tally.failed_polls += 1
-        entry.failures += 1
-        now = self._loop.time()
-        is_too_late = error.retry_after is not None and now + error.retry_after >= self._ends_at
-        if not error.transient or entry.failures == self._settings.max_failures or is_too_late:
-            self._abandon(entry, error)
-            return
-        if not entry.is_unreachable:
-            entry.is_unreachable = True
-            self._report(Unreachable(entry.job_id, self._settings.wall_clock(), Problem.of(error)), entry.job_id)
-        self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
+    def ends(self, entry: Entry, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
+        """Say what of a job expires that has ended."""
+        self._warn(job)
 
-    def _again(self, entry: Entry, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
-        """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
-        deadline, _ = self._settings.limits.deadline(entry)
-        if now + pause < deadline:
-            self.schedule.reschedule(entry, now + pause, priority)
-        elif now < deadline:
-            self.schedule.reschedule(entry, deadline, EXPECTED)
-        else:
-            self._give_up(entry, now, job)
+    def learned(self, key: Key, duration: float) -> None:  # noqa: ARG002 - the desk's parameters
+        """Have the journal keep what the policy has learned."""
+        if self.keeping is not None:
+            self.keeping.learned()
 
     # -- limits of time --------------------------------------------------------------------------------------------------
-
-    def _give_up(self, entry: Entry, now: float, job: Job | None = None) -> bool:
-        """Abandon a job if its time is over; return whether it was."""
-        deadline, error = self._settings.limits.deadline(entry)
-        if now < deadline:
-            return False
-        waited = f"not over after {now - entry.added_at:.0f} s"
-        known = f"its status was {entry.status}" if entry.status else "never read"
-        self._abandon(entry, error(f"{waited}; {known}", job=job))
-        return True
 
     def _expire(self) -> None:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
         timeout = self._settings.timeout or 0.0
-        self._settings.limits, self._settings.keep_open = Limits(job=0.0), False
+        self._judge.limits, self._settings.keep_open = Limits(job=0.0), False
         now = self._loop.time()
         self.intake.drain()
         for entry in list(self.schedule):
             if entry not in self._crew.out:
-                self._give_up(entry, now)
+                self._judge.give_up(entry, now)
         self._expiry = self._loop.call_later(min(_GRACE, timeout / 10), self._cut)
         self.finish_if_done()
 
     def _cut(self) -> None:
         """Give up the jobs whose last poll has not come back in time."""
         for entry in list(self.schedule):
-            self._give_up(entry, self._loop.time())
+            self._judge.give_up(entry, self._loop.time())
 
     # -- events out ------------------------------------------------------------------------------------------------------
-
-    def _report(self, event: Event, job_id: str) -> None:
-        if self.keeping is not None:
-            # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
-            # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
-            self.keeping.report(event)
-        self._deliver(event, job_id)
 
     def _deliver(self, event: Event, job_id: str | None = None) -> None:
         self._tally.reported(event)
@@ -285,10 +242,6 @@ class Core:
         del self._reminders[warning.key]
         if warning.what == "links" or warning.job.job_id in self.schedule:
             self._sink.put(warning, warning.key)
-
-    def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
-        self._report(Abandoned(entry.job_id, Problem.of(error), error.job), entry.job_id)
-        self._drop(entry)
 
     def _drop(self, entry: Entry) -> None:
         self.schedule.discard(entry.job_id)
@@ -326,19 +279,3 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return asyncio.get_running_loop()
     except RuntimeError:
         return None
-
-
-def _concerns_all(error: AsyncflowError) -> bool:
-    """Return whether *error* is no matter of one job: a refused token or payment, or a call that cannot work for any."""
-    if isinstance(error, UsageError):
-        return error.job_id is None
-    return isinstance(error, AuthenticationError) or error.kind == "payment_required"
-
-
-def _is_another(job: Job) -> bool:
-    """Return whether the service answered about a job that is not only spelt otherwise.
-
-    Its pages show ids with a masked address where real ones hold the whole of it; what stands before the first hyphen is the
-    job's own.
-    """
-    return job.answered_id is not None and job.answered_id.partition("-")[0] != job.job_id.partition("-")[0]
