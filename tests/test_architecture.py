@@ -81,7 +81,7 @@ ROOMS = {
     "journal": shell(),
     "download": shell("stream", outside=("aiohttp", "anyio", "yarl")),
     "webhook": shell(outside=("aiohttp",)),
-    "cluster": shell("watcher", outside=("anyio", "redis")),
+    "cluster": shell("stream", "watcher", outside=("anyio", "redis")),
     "__main__": Room(frozenset({"cli"})),
     "cli": built_on_public_names("anyio", "click", "rich"),
     "dashboard": built_on_public_names("aiohttp", "anyio"),
