@@ -14,6 +14,7 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     stream                          an async iterator over tasks that it owns
     watcher                         JobWatcher: poll many jobs, yield their events
     client                          AsyncClient: outbound HTTP
+    download                        Downloader: media to files
     journal                         Journal: which jobs are watched, across restarts
     webhook                         WebhookReceiver: inbound HTTP, and out of it a nudge
     ------------------------------- shells above: one kind of I/O each
@@ -27,6 +28,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncflow.client import (
         AsyncClient,
+    )
+    from asyncflow.download import (
+        Downloader,
+        DownloadProgress,
+        DownloadStats,
+        JobFiles,
+        MediaFile,
     )
     from asyncflow.errors import (
         AccountError,
@@ -117,6 +125,9 @@ __all__ = [
     "Changed",
     "DecodeError",
     "DownloadError",
+    "DownloadProgress",
+    "DownloadStats",
+    "Downloader",
     "EdgeBlockedError",
     "Ended",
     "Event",
@@ -127,6 +138,7 @@ __all__ = [
     "Job",
     "JobExpiredError",
     "JobFailedError",
+    "JobFiles",
     "JobNotFoundError",
     "JobWatcher",
     "Journal",
@@ -134,6 +146,7 @@ __all__ = [
     "JournalError",
     "LinkExpiredError",
     "Media",
+    "MediaFile",
     "ModeratedError",
     "MusicJob",
     "MusicStats",
@@ -176,6 +189,9 @@ _HOMES = {
     "Changed": "events",
     "DecodeError": "errors",
     "DownloadError": "errors",
+    "DownloadProgress": "download",
+    "DownloadStats": "download",
+    "Downloader": "download",
     "EdgeBlockedError": "errors",
     "Ended": "events",
     "Event": "events",
@@ -185,6 +201,7 @@ _HOMES = {
     "Job": "records",
     "JobExpiredError": "errors",
     "JobFailedError": "errors",
+    "JobFiles": "download",
     "JobNotFoundError": "errors",
     "JobWatcher": "watcher",
     "Journal": "journal",
@@ -192,6 +209,7 @@ _HOMES = {
     "JournalError": "errors",
     "LinkExpiredError": "errors",
     "Media": "records",
+    "MediaFile": "download",
     "ModeratedError": "errors",
     "MusicJob": "records",
     "MusicStats": "records",

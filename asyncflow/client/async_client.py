@@ -11,6 +11,7 @@ from asyncflow import protocol
 from asyncflow.client.budget import Budget
 from asyncflow.client.calls import Calls
 from asyncflow.client.connection import Connection
+from asyncflow.client.media_side import MediaSide, only_job
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
 from asyncflow.client.submitting import Submits, new_ref
 from asyncflow.client.waiting import wait_for, well_ended, worth_asking
@@ -21,13 +22,17 @@ from asyncflow.redaction import redact
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Unpack
 
     import aiohttp
+    from aiohttp import ClientResponse
 
     from asyncflow.client.options import Lane, Token
+    from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile
     from asyncflow.polling import Policy
     from asyncflow.protocol import Request
     from asyncflow.records import AssetLink, FlowStats, Job, MusicStats
@@ -80,6 +85,7 @@ class AsyncClient:
         self._connection = Connection(session, checked_lane(lane, is_borrowed=session is not None))
         self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._calls = Calls(self._connection, self._budget)
+        self._media = MediaSide(self._options.base_url)
         self._submits = Submits(self._calls, self._connection)
 
     @property
@@ -191,6 +197,39 @@ class AsyncClient:
         options.setdefault("policy", self._options.policy)
         return JobWatcher(fetch, job_ids, **options)
 
+    # -- files -----------------------------------------------------------------------------------------------------------
+
+    async def download(
+        self, job: Job | str, folder: str | os.PathLike[str], **options: Unpack[DownloadOptions]
+    ) -> tuple[MediaFile, ...]:
+        """Fetch all files of a job, a record or an id, into *folder*; return what became of each, in the order of `job.media`.
+
+        Files that are there are not fetched again. A file that cannot be had is a result like the others; raised are the errors
+        of reading the job, and `DownloadError` if the job still runs or the folder takes no files. See `Downloader` for
+        *options*: template, sidecar, rate, concurrency and so on.
+        """
+        return await only_job(self.downloader(folder, **options), job)
+
+    def downloader(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        keep_open: bool = False,
+        on_done: Callable[[JobFiles], None] | None = None,
+        **options: Unpack[DownloadOptions],
+    ) -> Downloader:
+        """Return a `Downloader` for the files of many jobs, which reads through this client and shares its connections."""
+        return self._media.downloader(
+            folder, self.get_job, self.get_asset_url, keep_open=keep_open, on_done=on_done, options=options
+        )
+
+    def open_media(self, url: str, headers: Mapping[str, str] | None = None) -> AbstractAsyncContextManager[ClientResponse]:
+        """Return the answer to a media link, its body unread, as an async context manager: `async with client.open_media(url)`.
+
+        The token stays here, redirects are followed with each hop looked at, and links into private networks are refused.
+        """
+        return self._media.open(url, headers)
+
     # -- the rest of the service -----------------------------------------------------------------------------------------
 
     @overload
@@ -271,7 +310,10 @@ class AsyncClient:
         """Close the connections; a borrowed session stays open. Closing twice is closing once."""
         self._connection.is_closed = True
         self._budget.disturb()
-        await self._connection.aclose()
+        try:
+            await self._media.aclose()
+        finally:
+            await self._connection.aclose()
 
     async def __aenter__(self) -> Self:
         self._connection.now()

@@ -12,7 +12,7 @@ import anyio
 from asyncflow.download.carrier import Carrier
 from asyncflow.download.fetch import Limits
 from asyncflow.download.folder import Folder
-from asyncflow.download.names import DEFAULT_TEMPLATE, Template
+from asyncflow.download.names import DEFAULT_TEMPLATE, Template, identity
 from asyncflow.download.rate import ByteBudget
 from asyncflow.download.results import DownloadStats, JobFiles
 from asyncflow.download.work import Seams, Work
@@ -165,9 +165,9 @@ class _Core:
     def add(self, jobs: tuple[Job | str, ...]) -> int:
         new = 0
         for job in jobs:
-            job_id = job.job_id if isinstance(job, Job) else job
+            job_id = identity(job) if isinstance(job, Job) else job
             if not job_id.strip():
-                raise UsageError("a job to download is a record or an id")
+                raise UsageError("the job id is empty")
             if job_id not in self._known:
                 self._known.add(job_id)
                 self._queue.append(partial(self._open, job))

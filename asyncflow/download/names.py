@@ -10,6 +10,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC
+from hashlib import sha256
 from string import Formatter
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from asyncflow.records import Job
 
-__all__ = ["DEFAULT_TEMPLATE", "FIELDS", "NameFacts", "Template", "collision_key", "is_plain_name", "numbered"]
+__all__ = ["DEFAULT_TEMPLATE", "FIELDS", "NameFacts", "Template", "collision_key", "identity", "is_plain_name", "numbered"]
 
 DEFAULT_TEMPLATE = "{service}-{created:%Y%m%d-%H%M%S}-{digest}-{index}.{ext}"
 FIELDS = ("service", "kind", "model", "created", "digest", "index", "ext")
@@ -53,7 +54,12 @@ class NameFacts:
     @classmethod
     def of(cls, job: Job) -> NameFacts:
         """Return the facts of *job*."""
-        return cls(job.service, job.kind, job.model or "", job.created_at, digest(job.job_id))
+        return cls(job.service, job.kind, job.model or "", job.created_at, digest(identity(job)))
+
+
+def identity(job: Job) -> str:
+    """Return the id of *job*, or its record where it has none: some answers bring a file and name no job."""
+    return job.job_id or sha256(job.raw).hexdigest()
 
 
 class Template:

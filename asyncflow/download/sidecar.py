@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asyncflow.download.manifest import job_key
-from asyncflow.download.names import NameFacts, Template
+from asyncflow.download.names import NameFacts, Template, identity
 from asyncflow.records.tolerance import clean_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _NAME = Template("{service}-{created:%Y%m%d-%H%M%S}-{digest}.{ext}")
 def write_sidecar(folder: Folder, job: Job, files: Sequence[MediaFile]) -> str | None:
     """Write the sidecar of *job* into *folder*, or anew; return its path, None if another process writes it. It blocks."""
     facts = NameFacts.of(job)
-    place = (job_key(job.job_id), 0)
+    place = (job_key(identity(job)), 0)
     kept = folder.write_sidecar(place, facts.digest, _NAME.name(facts, 0, "json"), sidecar_content(job, files))
     return None if kept is None else kept.path
 

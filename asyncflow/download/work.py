@@ -15,7 +15,7 @@ from asyncflow.download.fetch import Fetch, Target
 from asyncflow.download.folder import FATAL, Kept
 from asyncflow.download.formats import checked_format
 from asyncflow.download.manifest import Place, job_key
-from asyncflow.download.names import NameFacts
+from asyncflow.download.names import NameFacts, identity
 from asyncflow.download.plan import check_ended, is_expired, is_offered, offered_again, pause_before
 from asyncflow.download.results import DownloadProgress, JobFiles, MediaFile
 from asyncflow.download.sidecar import write_sidecar
@@ -138,7 +138,7 @@ class _File:
         self._index = index
         self._media = job.media[index - 1]
         self._facts = NameFacts.of(job)
-        self._place: Place = (job_key(job.job_id), index)
+        self._place: Place = (job_key(identity(job)), index)
         self._refreshed = 0
 
     async def get(self) -> MediaFile:
