@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from math import inf
@@ -35,6 +36,8 @@ __all__ = ["Core", "Fetch", "JobIds", "Settings"]
 
 JobIds = Iterable[str] | AsyncIterable[str]
 Fetch = Callable[[str], Awaitable[Job]]
+
+_log = logging.getLogger("asyncflow.watcher")
 
 _GRACE = 1.0
 """Seconds that a poll under way may outlast the timeout of its watch: its answer may be the one that was waited for."""
@@ -89,6 +92,7 @@ class Core:
         self._expiry: asyncio.TimerHandle | None = None
         self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
+        self.listeners: dict[object, Callable[[Event], None]] = {}
 
     async def run(self, sink: Sink[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
@@ -226,7 +230,20 @@ class Core:
 
     def _deliver(self, event: Event, job_id: str | None = None) -> None:
         self._tally.reported(event)
-        self._sink.put(event, job_id)
+        self._put(event, job_id)
+
+    def _put(self, event: Event, key: str | tuple[str, str] | None) -> None:
+        self._sink.put(event, key)
+        if self.listeners:
+            self._let_hear(event)
+
+    def _let_hear(self, event: Event) -> None:
+        for key, listener in tuple(self.listeners.items()):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - whoever looks on must not end the watch
+                self.listeners.pop(key, None)
+                _log.warning("listener_failed", extra={"error": type(error).__name__})
 
     def _warn(self, job: Job) -> None:
         """Report what of *job* expires: now if it is soon, else when it will be, should the watch last as long."""
@@ -236,18 +253,23 @@ class Core:
                     older.cancel()  # the same id, added anew
                 self._reminders[warning.key] = self._loop.call_later(seconds, self._remind, warning)
             else:
-                self._sink.put(warning, warning.key)
+                self._put(warning, warning.key)
 
     def _remind(self, warning: Expiring) -> None:
         del self._reminders[warning.key]
         if warning.what == "links" or warning.job.job_id in self.schedule:
-            self._sink.put(warning, warning.key)
+            self._put(warning, warning.key)
 
     def _drop(self, entry: Entry) -> None:
         self.schedule.discard(entry.job_id)
         self._tally.moved(entry.status, None)
         self._outlook.left(entry)
         self.finish_if_done()
+
+    def is_unreachable(self, job_id: str) -> bool:
+        """Return whether the last reads of a watched job have failed."""
+        entry = self.schedule.get(job_id)
+        return entry is not None and entry.is_unreachable
 
     def __len__(self) -> int:
         return len(self.schedule) + len(self.intake)

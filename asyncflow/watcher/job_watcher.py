@@ -176,6 +176,24 @@ class JobWatcher(Stream[Event]):
         """
         return self._core.nudge(job_id)
 
+    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
+        """Have *listener* called with every event as it is found, beside whoever iterates; the function returned ends that.
+
+        It is called on the event loop of the watch and must not wait. One that raises is not called again. As long as the watch
+        runs it is kept alive, with all that it holds.
+        """
+        key = object()
+        self._core.listeners[key] = listener
+
+        def unsubscribe() -> None:
+            self._core.listeners.pop(key, None)
+
+        return unsubscribe
+
+    def is_unreachable(self, job_id: str) -> bool:
+        """Return whether the last reads of this job have failed; False for one that is not watched."""
+        return self._core.is_unreachable(job_id)
+
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""
         return self._core.stats()
