@@ -45,6 +45,8 @@ def blocks_of(page: str, text: str) -> list[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))]
+# The page about testing is made of tests: tests/test_docs_testing.py runs it under pytest.
+EXAMPLES = [block for block in BLOCKS if block.language == "python" and block.page != "docs/testing.md"]
 
 
 async def run(block: Block, **names: object) -> dict[str, object]:
@@ -67,7 +69,7 @@ async def simulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("block", [pytest.param(block, id=block.name) for block in BLOCKS if block.language == "python"])
+@pytest.mark.parametrize("block", [pytest.param(block, id=block.name) for block in EXAMPLES])
 async def test_an_example_runs(block: Block, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     job_id, *_ = job_ids = [
