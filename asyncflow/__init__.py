@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncflow.client import (
         AsyncClient,
+        SubmitBatch,
     )
     from asyncflow.download import (
         Downloader,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         Event,
         Expiring,
         Problem,
+        Submission,
         Unreachable,
     )
     from asyncflow.journal import (
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
         safety_net,
     )
     from asyncflow.protocol import (
+        SubmitLine,
         service_of,
     )
     from asyncflow.records import (
@@ -166,6 +169,9 @@ __all__ = [
     "StallTimeoutError",
     "StartTimeoutError",
     "StoreError",
+    "Submission",
+    "SubmitBatch",
+    "SubmitLine",
     "TransportError",
     "Unreachable",
     "UsageError",
@@ -228,6 +234,9 @@ _HOMES = {
     "ServiceError": "errors",
     "StallTimeoutError": "errors",
     "StartTimeoutError": "errors",
+    "Submission": "events",
+    "SubmitBatch": "client",
+    "SubmitLine": "protocol",
     "StoreError": "errors",
     "TransportError": "errors",
     "Expiring": "events",

@@ -1,7 +1,7 @@
-"""What a watch reports.
+"""What a watch reports, and what a batch of submits does.
 
 Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.json.encode(event)` is one line of `asyncflow watch
---json`, and `msgspec.json.decode(line, type=Event)` gives the event back.
+--json`, and `msgspec.json.decode(line, type=Event)` gives the event back. A `Submission` is none of them, but of the same make.
 """
 
 from datetime import datetime
@@ -12,7 +12,7 @@ from asyncflow.records import AnyJob, Job
 from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line, redact
 
-__all__ = ["Abandoned", "Changed", "Ended", "Event", "Expiring", "Problem", "Unreachable"]
+__all__ = ["Abandoned", "Changed", "Ended", "Event", "Expiring", "Problem", "Submission", "Unreachable"]
 
 
 class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
@@ -153,3 +153,36 @@ class Unreachable(Discreet, frozen=True, tag="unreachable"):
 
 
 Event = Changed | Ended | Abandoned | Unreachable | Expiring
+
+
+class Submission(Discreet, frozen=True, tag="submission", omit_defaults=True):
+    """What became of one line of a batch.
+
+    *state* is "submitted" where the job exists: *job_id* is its id, None for the few endpoints that answer with the work and
+    without a job, and *job* its first record, None where the line was submitted by an earlier batch (*is_earlier*). "refused"
+    lines have no job, and *error* says why. "unknown" is a line whose request went out and has no answer: its job may exist, and
+    be paid for; *candidates* are the ids of jobs that may be it.
+
+    *key* names the line within its journal, *number* counts the lines of this batch from 1, *content* is a digest of path and
+    body. *requested_at* (aware) is when the request went out, with *reply_ref* as its replyRef.
+    """
+
+    type: ClassVar[Literal["submission"]] = "submission"
+
+    key: str
+    number: int
+    state: Literal["submitted", "refused", "unknown"]
+    path: str = ""
+    job_id: str | None = None
+    job: AnyJob | None = None
+    error: Problem | None = None
+    reply_ref: str | None = None
+    requested_at: datetime | None = None
+    candidates: tuple[str, ...] = ()
+    content: str = ""
+    is_earlier: bool = False
+
+    def __repr__(self) -> str:
+        name = one_line(self.key)
+        what = self.error if self.error is not None else f"job {digest(self.job_id)}" if self.job_id else "without a job"
+        return f"<Submission {name} {self.state}: {what}>"

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from asyncflow import protocol
+from asyncflow.client.batch import Settings, SubmitBatch
 from asyncflow.client.budget import Budget
 from asyncflow.client.calls import Calls
 from asyncflow.client.connection import Connection
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import ClientResponse
 
+    from asyncflow.client.batch import Lines, SubmitJournal
     from asyncflow.client.options import Lane, Token
     from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile
     from asyncflow.polling import Policy
@@ -303,6 +305,32 @@ class AsyncClient:
             job_id = job.job_id
         left = None if timeout is None else max(timeout - (self._connection.now() - start), 0.0)
         return await self.wait(job_id, timeout=left, raise_on_failure=raise_on_failure)
+
+    def submit_many(
+        self,
+        lines: Lines,
+        *,
+        concurrency: int = 8,
+        journal: SubmitJournal | None = None,
+        wait_for_capacity: float | None = None,
+        timeout: float | None = None,
+        resubmit_unknown: bool = False,
+    ) -> SubmitBatch:
+        """Return a batch that submits *lines*, `SubmitLine`s or mappings like them, *concurrency* at a time; see `SubmitBatch`.
+
+        Nothing is raised for a single line: each has a `Submission`. A refused token or payment ends the batch, as does a service
+        that cannot be reached to begin with, after the results already there. *wait_for_capacity* and *timeout* are those of
+        `submit`, for each line.
+
+        With a *journal*, each line is noted before it goes out, and again when its answer is there; its job is then in the list
+        of a watch on the same journal. A batch on the same journal goes on where an earlier one stopped: what was submitted is
+        told again and not sent again, what was refused for a reason that may have passed is sent again, and a line that went
+        out without an answer is looked for, and "unknown" if it is not found. Only *resubmit_unknown* sends such lines again.
+        """
+        self._connection.ensure_open()
+        at_least("concurrency", concurrency, 1)
+        settings = Settings(concurrency, journal, wait_for_capacity, timeout, resubmit_unknown)
+        return SubmitBatch(self._submits, self._options, lines, settings)
 
     # -- life ------------------------------------------------------------------------------------------------------------
 

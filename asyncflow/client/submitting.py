@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 from uuid import uuid4
 
 import anyio
@@ -15,7 +14,7 @@ from asyncflow.client.search import Search
 from asyncflow.errors import AsyncflowError, DecodeError, OutcomeUnknownError, RateLimitedError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from asyncflow.client.calls import Calls
     from asyncflow.client.connection import Connection
@@ -23,7 +22,9 @@ if TYPE_CHECKING:
     from asyncflow.protocol import Order
     from asyncflow.records import Job
 
-__all__ = ["Submits", "new_ref"]
+__all__ = ["OUR_REFS", "Hooks", "Submits", "new_ref"]
+
+OUR_REFS = "asyncflow-"
 
 _LONGEST = 660.0
 """Seconds that an answer may take: the service holds synchronous submits for up to ten minutes before it answers 408."""
@@ -31,12 +32,19 @@ _LONGEST = 660.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 """Seconds between two tries where a refusal for want of capacity names no pause; each is twice the one before."""
 
-_REMEMBERED = 10_000
+_REMEMBERED = 100_000
 
 
 def new_ref() -> str:
     """Return a replyRef that no other submit has."""
-    return f"asyncflow-{uuid4().hex}"
+    return f"{OUR_REFS}{uuid4().hex}"
+
+
+class Hooks(NamedTuple):
+    """What is awaited around each try: *begin* at the last moment before it, with the time; *refuse* before the next one."""
+
+    begin: Callable[[datetime], Awaitable[None]]
+    refuse: Callable[[AsyncflowError], Awaitable[None]]
 
 
 class Submits:
@@ -46,7 +54,17 @@ class Submits:
         self._calls = calls
         self._now = connection.now
         self._full_until: dict[str, float] = {}
-        self._known: deque[str] = deque(maxlen=_REMEMBERED)
+        self.known: dict[str, None] = {}
+
+    def remember(self, job_ids: Iterable[str]) -> None:
+        """Note ids whose submits are known, so that they are not taken for those of others."""
+        self.known |= dict.fromkeys(job_ids)
+        for job_id in list(self.known)[: max(len(self.known) - _REMEMBERED, 0)]:
+            del self.known[job_id]
+
+    def search(self, options: Options) -> Search:
+        """Return a search through the same calls."""
+        return Search(self._calls, options)
 
     async def submit(
         self,
@@ -55,14 +73,10 @@ class Submits:
         *,
         wait_for_capacity: float | None = None,
         timeout: float | None = None,
-        begin: Callable[[], Awaitable[None]] | None = None,
+        hooks: Hooks | None = None,
         search: Search | None = None,
     ) -> Job:
-        """Send *order* and return its job; see `AsyncClient.submit`.
-
-        *begin* is awaited at the last moment before each try; only what was refused for want of capacity is tried again.
-        *search* is the one to use if the answer is lost; by default a new one.
-        """
+        """Send *order* and return its job; see `AsyncClient.submit`. *search* is the one to use if the answer is lost."""
         check_timeout(timeout)
         check_timeout(wait_for_capacity)
         target, deadline = order.request.target, self._now() + (wait_for_capacity or 0.0)
@@ -76,8 +90,8 @@ class Submits:
                     options,
                     patience=max(options.timeout, deadline - self._now()),
                     longest=_LONGEST if timeout is None else timeout,
-                    begin=begin,
-                    search=search,
+                    hooks=hooks,
+                    search=search or self.search(options),
                 )
             except RateLimitedError as error:
                 pause = error.retry_after
@@ -88,6 +102,8 @@ class Submits:
                 self._full_until[target] = max(self._full_until.get(target, 0.0), self._now() + pause)
                 if self._now() + pause > deadline:
                     raise
+                if hooks is not None:
+                    await hooks.refuse(error)
 
     async def _capacity(self, target: str, deadline: float) -> None:
         """Wait while the endpoint is known to be full; not at all if that takes longer than there is time."""
@@ -102,16 +118,16 @@ class Submits:
         *,
         patience: float,
         longest: float,
-        begin: Callable[[], Awaitable[None]] | None,
-        search: Search | None,
+        hooks: Hooks | None,
+        search: Search,
     ) -> Job:
         requested_at = datetime.now(UTC)
 
         async def depart() -> None:
             nonlocal requested_at
             requested_at = datetime.now(UTC)
-            if begin is not None:
-                await begin()
+            if hooks is not None:
+                await hooks.begin(requested_at)
 
         try:
             job = cast(
@@ -123,14 +139,14 @@ class Submits:
         except AsyncflowError as error:
             if not protocol.is_ambiguous(error):
                 raise
-            raise await self._unknown(order, error, requested_at, search or Search(self._calls, options)) from error
+            raise await self._unknown(order, error, requested_at, search) from error
         if job.job_id:
-            self._known.append(job.job_id)
+            self.remember([job.job_id])
         return job
 
     async def _unknown(self, order: Order, error: AsyncflowError, requested_at: datetime, search: Search) -> OutcomeUnknownError:
         service = order.request.service
-        found = await search.find(service, order.reply_ref, requested_at, self._known, is_unique=not order.is_own_ref)
+        found = await search.find(service, order.reply_ref, requested_at, self.known, is_unique=not order.is_own_ref)
         job_id = found.job.job_id if found.job is not None else error.job_id
         unknown = OutcomeUnknownError(_words(service, error, is_found=found.job is not None), status=error.status, job_id=job_id)
         unknown.job = found.job

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import UTC, datetime
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
-from itertools import chain, groupby
-from operator import itemgetter
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asyncflow.errors import JournalError, WaitTimeoutError, error_class
 from asyncflow.events import Abandoned, Changed, Ended, Event
-from asyncflow.journal.entry import STATES, JournalEntry
-from asyncflow.journal.facts import Added, Discarded, Handled, Learned, Reported
+from asyncflow.journal import submits
+from asyncflow.journal.facts import Added, Begun, Discarded, Handled, Learned, Reported, Settled
 from asyncflow.journal.refusals import refusal
 from asyncflow.journal.schema import check, migrate, transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from asyncflow.events import Submission
     from asyncflow.journal.facts import Fact
 
-__all__ = ["Database", "read_entries"]
+__all__ = ["Database", "connect", "translated"]
 
 _PATIENCE = 5.0
 """Seconds to wait for somebody else's lock on the file: a reader who repairs what a killed watch left."""
@@ -60,8 +59,6 @@ _LEARN = "INSERT OR REPLACE INTO learned VALUES (1, ?)"
 _REMAINING = "SELECT job_id FROM jobs WHERE state = 0 ORDER BY number"
 _UNACKNOWLEDGED = """SELECT endings.rowid, event FROM endings CROSS JOIN jobs USING (number)
     WHERE state = 1 AND endings.rowid > ? ORDER BY endings.rowid LIMIT ?"""
-_ENTRIES = """SELECT number, job_id, state, added_at, event FROM jobs LEFT JOIN endings USING (number) ORDER BY number"""
-_CHANGES = "SELECT number, status, at FROM changes ORDER BY number, rowid"
 _PRUNE = """DELETE FROM jobs WHERE state = 2
     AND (:before IS NULL OR number IN (SELECT number FROM endings WHERE at < :before))"""
 _ORPHANS = "DELETE FROM {} WHERE number NOT IN (SELECT number FROM jobs)"
@@ -78,12 +75,12 @@ class Database:
             # First of all, and before the file is so much as touched: closing any second descriptor of a file takes away the
             # locks that this process holds on it, those of another journal's connection too (POSIX).
             _create(self._lock_path)
-            lock = _connect(self._lock_path, _LOCK_PATIENCE)
+            lock = connect(self._lock_path, _LOCK_PATIENCE)
             stack.callback(lock.close)
             # Held until the process ends, however it ends; readers of the journal itself do not meet it.
             _lock(lock, path)
             _create(path)
-            connection = _connect(path, _PATIENCE)
+            connection = connect(path, _PATIENCE)
             stack.callback(connection.close)
             version = check(connection, path.name, sqlite3.sqlite_version_info)
             _configure(connection, max_bytes)
@@ -132,6 +129,12 @@ class Database:
                 return self._add(job_ids, at.timestamp())
             case Discarded(job_ids):
                 self._execute(_DISCARD, [(job_id,) for job_id in job_ids])
+            case Begun(submission):
+                submits.begin(self._connection, submission)
+            case Settled(submission, at):
+                submits.settle(self._connection, submission)
+                if submission.job_id is not None:
+                    self._add([submission.job_id], at.timestamp())
             case Learned(state):
                 self._connection.execute(_LEARN, (msgspec.json.encode(state),))
             case Reported():
@@ -189,6 +192,7 @@ class Database:
             deleted = execute(_PRUNE, {"before": before}).rowcount
             for table in ("endings", "changes"):
                 execute(_ORPHANS.format(table))
+            submits.forget(self._connection)
         with translated(self._path):
             # Ids are personal data: what is forgotten must not stay behind in the file's unused pages, or in its log.
             execute("VACUUM")
@@ -212,38 +216,16 @@ class Database:
             rows = self._connection.execute(_UNACKNOWLEDGED, (after, limit)).fetchall()
             return [_decode_event(event) for _, event in rows], rows[-1][0] if rows else after
 
+    def recall(self, key: str) -> Submission | None:
+        """Return what is known of the line called *key*."""
+        with self._reading():
+            return submits.recall(self._connection, key)
+
     def learned(self) -> dict[str, Any] | None:
         """Return what `learn` kept."""
         with self._reading():
             row = self._connection.execute("SELECT state FROM learned").fetchone()
             return None if row is None else msgspec.json.decode(row[0], type=dict[str, Any])
-
-
-def read_entries(path: Path) -> Iterator[JournalEntry]:
-    """Yield what the journal at *path* holds, in the order of adding, as of this moment; a watch may be writing to it."""
-    with ExitStack() as stack, translated(path, TypeError):
-        if not path.exists():
-            raise FileNotFoundError(path)
-        # For writing where that is allowed: whoever is the last to close a file then folds in what a killed watch left.
-        connection = _connect(path, _PATIENCE)
-        stack.callback(connection.close)
-        connection.execute("PRAGMA query_only = ON")
-        if not check(connection, path.name, sqlite3.sqlite_version_info):
-            return
-        # One transaction, so that both tables are seen at one moment.
-        connection.execute("BEGIN")
-        # Closed one by one: a connection does not let go of the file before its last cursor does, and an error that somebody
-        # keeps holds its cursors.
-        rows, history = (stack.enter_context(closing(connection.execute(question))) for question in (_ENTRIES, _CHANGES))
-        histories = groupby(history, key=itemgetter(0))
-        changes_of, changes = next(histories, (None, ()))
-        for number, job_id, state, added_at, event in rows:
-            while changes_of is not None and changes_of < number:
-                changes_of, changes = next(histories, (None, ()))
-            own = [(status, _instant(at)) for _, status, at in changes] if changes_of == number else []
-            status, changed_at = own[-1] if own else (None, None)
-            ending = None if event is None else _decode_event(event)
-            yield JournalEntry(job_id, STATES[int(state)], status, _instant(added_at), changed_at, tuple(own), ending)
 
 
 @contextmanager
@@ -262,7 +244,8 @@ def _prepared(statement: str, columns: int, rows: int) -> str:
     return statement.format(", ".join([row] * rows))
 
 
-def _connect(path: Path, patience: float) -> sqlite3.Connection:
+def connect(path: Path, patience: float = _PATIENCE) -> sqlite3.Connection:
+    """Open the file, which must be there; *patience* is how many seconds to wait for somebody else's lock."""
     # The statements commit where they say so, and nowhere else.
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=patience, isolation_level=None, uri=True)
 
@@ -303,10 +286,6 @@ def _is_limit(event: Abandoned) -> bool:
 def _is_fit(job_id: str) -> bool:
     """Return whether *job_id* can be one: tokens begin otherwise and must not be kept, and half a character pair cannot be."""
     return job_id.lstrip()[:5].lower() != "user:" and (job_id.isascii() or _text(job_id) == job_id)
-
-
-def _instant(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
 
 
 def _text(text: str) -> str:

@@ -22,7 +22,8 @@ class JournalEntry(Discreet, frozen=True, gc=False, omit_defaults=True):
     *state* is "watched" until the job has ended, then "ended", and "handled" once the ending was acknowledged. *status* is the
     last one that was seen, None before the first answer, or "abandoned: " and why; *changes* are all of them, each with its time
     (aware). *event* is the ending as it is delivered, record and all. A job that was abandoned because a limit of ours was
-    reached is still watched: it has not ended.
+    reached is still watched: it has not ended. *line*, *path* and *submitted_at* (aware) are those of the line of a batch that
+    submitted it with this journal, else None.
     """
 
     job_id: str
@@ -32,6 +33,9 @@ class JournalEntry(Discreet, frozen=True, gc=False, omit_defaults=True):
     changed_at: datetime | None = None
     changes: tuple[tuple[str, datetime], ...] = ()
     event: Event | None = None
+    line: str | None = None
+    path: str | None = None
+    submitted_at: datetime | None = None
 
     def __repr__(self) -> str:
         return one_line(f"<JournalEntry {digest(self.job_id)} {self.state} {self.status or 'never read'}>")

@@ -1,4 +1,4 @@
-"""What a watch tells its journal, one thing each; they are written in the order in which they were told.
+"""What a watch, or a batch of submits, tells its journal, one thing each; they are written in the order in which they were told.
 
 Pure: no clock, no I/O, no asyncio.
 """
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from asyncflow.events import Event
+    from asyncflow.events import Event, Submission
 
-__all__ = ["Added", "Discarded", "Fact", "Handled", "Learned", "Reported"]
+__all__ = ["Added", "Begun", "Discarded", "Fact", "Handled", "Learned", "Reported", "Settled"]
 
 
 class Added(NamedTuple):
@@ -48,4 +48,17 @@ class Learned(NamedTuple):
     state: dict[str, Any]
 
 
-Fact = Added | Reported | Handled | Discarded | Learned
+class Begun(NamedTuple):
+    """A line whose request is about to go out."""
+
+    submission: Submission
+
+
+class Settled(NamedTuple):
+    """What became of a line that went out; its job is to be watched."""
+
+    submission: Submission
+    at: datetime
+
+
+Fact = Added | Reported | Handled | Discarded | Learned | Begun | Settled

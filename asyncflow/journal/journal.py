@@ -13,15 +13,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncflow.errors import JournalError, UsageError
-from asyncflow.journal.database import Database, read_entries
-from asyncflow.journal.facts import Added, Discarded, Handled, Learned, Reported
+from asyncflow.journal.database import Database
+from asyncflow.journal.facts import Added, Begun, Discarded, Handled, Learned, Reported, Settled
+from asyncflow.journal.reading import read_entries, read_submissions
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
-    from asyncflow.events import Event
+    from asyncflow.events import Event, Submission
     from asyncflow.journal.entry import JournalEntry
     from asyncflow.journal.facts import Fact
 
@@ -79,6 +80,13 @@ class Journal:
     def entries(self) -> Iterator[JournalEntry]:
         """Yield what the journal says of each job, in the order of adding. It may be in use; `JournalError` if it is none."""
         return read_entries(self.path)
+
+    def submissions(self) -> Iterator[Submission]:
+        """Yield the lines that were submitted with this journal, in the order in which they first went out.
+
+        One whose answer was never noted is "unknown", whatever a batch that still runs may make of it.
+        """
+        return read_submissions(self.path)
 
     def prune(self, before: datetime | None = None) -> int:
         """Forget the jobs whose ending was acknowledged, only those that ended *before* a time if one is given; return how many.
@@ -146,6 +154,29 @@ class Journal:
             executor.shutdown()
             if self._executor is executor:
                 self._executor = self._closing = None
+
+    # -- for a batch of submits ------------------------------------------------------------------------------------------
+
+    async def recall(self, key: str) -> Submission | None:
+        """Return what an earlier batch left of the line called *key*, None if it is new."""
+        if self._executor is None or self._closing is not None:
+            return None
+        nothing: Submission | None = None
+        return await _result(self._executor.submit(self._ask, lambda database: database.recall(key), nothing))
+
+    async def begin(self, line: Submission) -> None:
+        """Note, durably, that the request of *line* is about to go out. `JournalError` if that cannot be noted."""
+        promise: Future[list[str] | None] = Future()
+        if self._put(Begun(line), promise):
+            await _result(promise)
+        elif self._stops:
+            raise self.failure or UsageError("this journal is closed")
+
+    async def settle(self, line: Submission, at: datetime) -> None:
+        """Note, durably, what became of *line*, and its job as one to be watched. Cancelled, it is noted all the same."""
+        promise: Future[list[str] | None] = Future()
+        if self._put(Settled(line, at), promise):
+            await _result(promise)
 
     # -- for a watch: what it does not wait for --------------------------------------------------------------------------
 

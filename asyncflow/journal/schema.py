@@ -38,6 +38,20 @@ MIGRATIONS: Sequence[Sequence[str]] = (
         "CREATE TABLE endings (number INTEGER NOT NULL, at REAL NOT NULL, event BLOB NOT NULL) STRICT",
         "CREATE TABLE learned (only INTEGER PRIMARY KEY CHECK (only = 1), state BLOB NOT NULL) STRICT",
     ),
+    (
+        # The lines of batches. Of a body there is a digest and no more: what it says is the user's, and nothing here needs it.
+        """CREATE TABLE submits (
+            number INTEGER PRIMARY KEY,
+            key TEXT NOT NULL UNIQUE,
+            content TEXT NOT NULL,  -- a digest of path and body
+            path TEXT NOT NULL,
+            state INTEGER NOT NULL,  -- 0 went out, 1 submitted, 2 refused, 3 unknown
+            reply_ref TEXT,
+            requested_at REAL NOT NULL,
+            job_id TEXT,
+            answer BLOB  -- what became of it, without the record of a job that can be read again
+        ) STRICT""",
+    ),
 )
 """The statements that lead from each version to the next; version 0 is an empty file."""
 

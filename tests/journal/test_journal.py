@@ -444,10 +444,10 @@ def test_migrations_lead_from_any_version_to_the_last_or_nowhere(path: Path) -> 
     steps = [*MIGRATIONS, ["ALTER TABLE jobs ADD COLUMN note TEXT"], ["CREATE TABLE notes (text TEXT) STRICT"]]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         with pytest.raises(sqlite3.OperationalError, match="duplicate column"):
-            migrate(connection, 1, [*steps, steps[1]])
-        assert check(connection, "run.db", sqlite3.sqlite_version_info) == 1
-        migrate(connection, 1, steps)
-        assert check(connection, "run.db", sqlite3.sqlite_version_info, versions=3) == 3
+            migrate(connection, len(MIGRATIONS), [*steps, steps[-2]])
+        assert check(connection, "run.db", sqlite3.sqlite_version_info) == len(MIGRATIONS)
+        migrate(connection, len(MIGRATIONS), steps)
+        assert check(connection, "run.db", sqlite3.sqlite_version_info, versions=len(steps)) == len(steps)
         connection.execute("SELECT note FROM jobs, notes")
 
 
