@@ -77,7 +77,7 @@ ROOMS = {
     "telemetry": pure("errors", "records", "redaction", outside=("msgspec",)),
     "stream": Room(outside=frozenset({"anyio"})),
     "watcher": shell("stream", outside=("anyio",)),
-    "client": shell("watcher", "download", outside=("aiohttp", "anyio", "yarl")),
+    "client": shell("stream", "watcher", "download", outside=("aiohttp", "anyio", "yarl")),
     "journal": shell(),
     "download": shell("stream", outside=("aiohttp", "anyio", "yarl")),
     "webhook": shell(outside=("aiohttp",)),
