@@ -32,7 +32,7 @@ class Videos:
         self._over: dict[str, asyncio.Event] = {}
 
     async def submit(self, prompt: str) -> str:
-        job = await self._client.submit("google-flow/videos", {"prompt": prompt, "async": True})
+        job = await self._client.submit("google-flow/videos", {"prompt": prompt})
         self._watcher.add(job.job_id)
         await self._watcher.flush()  # from here on the journal has it
         ticket = token_urlsafe(8)

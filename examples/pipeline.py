@@ -17,7 +17,7 @@ async def submitted(client: AsyncClient, prompts: list[str]) -> AsyncIterator[st
         if not prompt.strip():
             continue
         try:
-            job = await client.submit("google-flow/videos", {"prompt": prompt, "async": True})
+            job = await client.submit("google-flow/videos", {"prompt": prompt})
         except (AuthenticationError, PaymentError):
             raise
         except AsyncflowError as error:

@@ -62,7 +62,7 @@ async def run(block: Block, **names: object) -> dict[str, object]:
 
 @pytest_asyncio.fixture
 async def simulator(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Simulator]:
-    async with Simulator(seed=1) as service:
+    async with Simulator(seed=1, speed=50) as service:
         monkeypatch.setenv("USEAPI_TOKEN", service.token)
         monkeypatch.setenv("USEAPI_BASE_URL", service.url)
         yield service
@@ -76,7 +76,7 @@ async def test_an_example_runs(block: Block, simulator: Simulator, monkeypatch: 
         *simulator.seed_jobs(kind="video", age=600, fate="success"),
         *simulator.seed_jobs(kind="image", age=600, fate="partial"),
         *simulator.seed_jobs(kind="music", age=600, fate="failed"),
-        *simulator.seed_jobs(kind="image", age=600 if "safety_net" in block.text else 0, duration=1, fate="success"),
+        *simulator.seed_jobs(kind="image", age=600 if "safety_net" in block.text else 0, duration=50, fate="success"),
     ]
     async with AsyncClient() as client:
         await run(block, job_id=job_id, job_ids=job_ids, watcher=client.watch(job_ids), secret="a-secret")
