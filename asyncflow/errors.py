@@ -62,11 +62,13 @@ class AsyncflowError(Exception):
     says whether the same request may get a better answer later. *retry_after* is the pause that the service asked for, in
     seconds, or None. *status* is the HTTP status, *code* and *reason* are the service's own words for the cause. *job_id* is the
     job in question and *job* its last record, where they are known; *details* are the service's reasons for each of its
-    accounts. `hint` is what the caller can do about it, "" where that is plain.
+    accounts. `hint` is what the caller can do about it, "" where that is plain; `shows_reason` is whether the text of the error
+    ends with the reason, as far as the message does not hold it.
     """
 
     default_kind: ClassVar[str] = "error"
     hint: ClassVar[str] = ""
+    shows_reason: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -101,7 +103,7 @@ class AsyncflowError(Exception):
 
     def __str__(self) -> str:
         text = one_line(self.message) or self.kind.replace("_", " ")
-        reason = one_line(self.reason or "")
+        reason = one_line(self.reason or "") if self.shows_reason else ""
         if reason not in text:
             text = f"{text} ({reason})"
         if self.status is not None:
@@ -296,6 +298,7 @@ class DownloadError(AsyncflowError):
     """
 
     default_kind = "download"
+    shows_reason = False
 
 
 _CLASSES: Mapping[str, type[AsyncflowError]] = {

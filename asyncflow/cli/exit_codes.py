@@ -57,8 +57,8 @@ def graver(codes: "Iterable[ExitCode]") -> ExitCode:
 
 def code_of(error: "AsyncflowError") -> ExitCode:
     """Return the code of a command that *error* ended."""
-    # A journal that cannot be opened is a matter of the arguments; one that fails later leaves jobs in the dark.
-    if error.kind == "usage" or (error.kind == "journal" and error.reason not in _DISK):
+    # A journal or a folder that cannot be opened is a matter of the arguments; one that fails later leaves jobs in the dark.
+    if error.kind == "usage" or (error.kind in {"journal", "download"} and error.reason not in _DISK):
         return ExitCode.USAGE
     if error.kind in REFUSALS:
         return ExitCode.REFUSED

@@ -19,6 +19,7 @@ __all__ = ["COMMANDS", "group", "run"]
 
 COMMANDS = {
     "demo": "Watch two hundred simulated jobs run to their ends.",
+    "download": "Fetch the files of jobs into a folder.",
     "get": "Read one job.",
     "journal": "Look into the journal of a watch, export it, or prune it.",
     "resume": "Go on with the watch of a journal.",

@@ -9,6 +9,7 @@ import click
 
 from asyncflow import PollPolicy, every, safety_net
 from asyncflow.cli.companions import Companion, CompanionOptions
+from asyncflow.cli.downloading import DOWNLOADING
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
@@ -27,7 +28,7 @@ __all__ = ["COMPANIONS", "WatchFlags", "follow", "watch", "watch_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPANIONS: tuple[CompanionOptions, ...] = (LISTENING,)
+COMPANIONS: tuple[CompanionOptions, ...] = (LISTENING, DOWNLOADING)
 """What may run beside a watch. Their options are read by themselves: `WatchFlags` names only those that `follow` reads."""
 
 

@@ -49,7 +49,8 @@ class Downloader(Stream[JobFiles]):
 
     Jobs come by `add`, as records or as ids, which are read by *read*. A link that has ended is replaced by one that *fresh_url*
     gives for the asset's id, or by reading the job again. Iteration ends when all jobs that were added are done; with *keep_open*
-    it waits for more, until `finish` was called. *on_done* is called with each result as soon as it is there.
+    it waits for more, until `finish` was called. With *on_done* each result goes there as soon as it is there, and the iteration
+    only waits for the end.
 
     *template* names the files: fields are service, kind, model, created (UTC, with a format like %Y%m%d), digest (of the job's
     id), index (from 1) and ext. No file that is there is ever overwritten: where a name is taken, a number is added. With
@@ -247,7 +248,7 @@ class _Core:
 
     def _deliver(self, files: JobFiles) -> None:
         self._done += 1
-        if self._sink is not None:
-            self._sink.put(files)
         if self._on_done is not None:
             self._on_done(files)
+        elif self._sink is not None:
+            self._sink.put(files)
