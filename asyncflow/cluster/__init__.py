@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from asyncflow.cluster.redis_store import RedisStore
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
     from asyncflow.cluster.store_watch import StoreWatch
+    from asyncflow.cluster.worker import Worker
+    from asyncflow.cluster.worker_core import WorkerStats
 
 __all__ = [
     "Delivery",
@@ -21,6 +23,8 @@ __all__ = [
     "StoreStatus",
     "StoreWatch",
     "WatchStore",
+    "Worker",
+    "WorkerStats",
 ]
 
 _ROOMS = {
@@ -31,6 +35,8 @@ _ROOMS = {
     "StoreStatus": "store",
     "StoreWatch": "store_watch",
     "WatchStore": "store",
+    "Worker": "worker",
+    "WorkerStats": "worker_core",
 }
 
 

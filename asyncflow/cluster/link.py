@@ -152,10 +152,9 @@ def _refusal(error: Exception, place: str) -> StoreError:
     elif isinstance(error, _GONE):
         meaning = ("unreachable", "{} does not answer", True)
     else:
-        # redis-py takes the first word of some errors off.
-        word = next((word for word in _WORDS if text.startswith(word) or f" {word} " in text[:200]), "")
-        word = "OOM" if isinstance(error, refusals.OutOfMemoryError) else word
-        meaning = _WORDS.get(word) or ("failed", "{} refuses a call", False)
+        # Within a script, an older server wraps it up, and redis-py takes the first word of some refusals off.
+        is_full = isinstance(error, refusals.OutOfMemoryError) or "OOM command not allowed" in text
+        meaning = _WORDS.get("OOM" if is_full else text.partition(" ")[0]) or ("failed", "{} refuses a call", False)
     reason, words, transient = meaning
     return StoreError(f"{words.format(place)} ({reason})", reason=reason, transient=transient)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Unpack
 
@@ -61,13 +62,19 @@ class _Group:
 class MemoryStore:
     """A `WatchStore` in memory: for tests, and for one process that wants the same calls as several.
 
-    *clock* returns seconds; by default it is the event loop's.
+    *clock* returns seconds; by default it is the time of day.
     """
 
-    def __init__(self, queue: str = "default", *, retention: float = 86_400.0, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        queue: str = "default",
+        *,
+        retention: float = 86_400.0,
+        clock: Callable[[], float] = lambda: datetime.now(UTC).timestamp(),
+    ) -> None:
         self.queue: str = queue
         self._retention = retention
-        self._clock = clock
+        self._now = clock
         self._jobs: dict[str, _Watched] = {}
         self._due: list[tuple[float, str]] = []
         self._over: dict[str, tuple[float, int, str]] = {}
@@ -86,9 +93,6 @@ class MemoryStore:
             ("submitted", "claimed", "taken_over", "reports", "stale", "ended", "throttled"), 0
         )
         self._arrival = asyncio.Event()
-
-    def _now(self) -> float:
-        return self._clock() if self._clock is not None else asyncio.get_running_loop().time()
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 

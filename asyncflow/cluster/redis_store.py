@@ -39,6 +39,9 @@ _LONGEST_WAIT = 0.25
 _SILENCE = 600.0
 """Seconds after which a worker that is not heard of is forgotten, and does not stand in the way of an upgrade."""
 
+_HEADER_BYTES, _ENDED = 17, 9
+"""Of a job as the scripts keep it, see `lua/common.lua`: what stands before its place, and the flag of one that has ended."""
+
 _QUEUE = re.compile(r"[\w.:-]{1,100}")
 
 _decode = msgspec.msgpack.decode
@@ -231,8 +234,8 @@ class RedisStore:
         for piece in _slices(job_ids):
             values = await self._link.call("HMGET", self._keys[1], *(place_of(job_id) for job_id in piece))
             for job_id, value in zip(piece, values, strict=True):
-                if value is not None and value[0] == 9:
-                    place = value[16:]
+                if value is not None and value[0] == _ENDED:
+                    place = value[_HEADER_BYTES:]
                     entries = await self._link.call("XRANGE", self._events, place, place)
                     if entries:
                         found[job_id] = _delivery(entries[0])

@@ -5,8 +5,8 @@
 
 local META, JOBS, DUE, OVER, EVENTS, BUDGET, LESSONS, WORKERS = unpack(KEYS)
 local WAITING, LEASED, NUDGED, ENDED = 1, 2, 3, 9
-local HEADER = '>BI8I2I4B' -- flag, fence, number of events, added at (or ended at), length of the state
-local HEADER_BYTES = 16
+local HEADER = '>BI8I2I4I2' -- flag, fence, number of events, added at (or ended at), length of the state
+local HEADER_BYTES = 17
 
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
