@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from asyncflow import Ended, JobFiles, MediaFile
+from asyncflow import Ended
 from asyncflow.cli.companions import Companion, CompanionOptions
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.sizes import parse_size, size
@@ -21,7 +21,7 @@ from asyncflow.redaction import digest
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
-    from asyncflow import Downloader, Event
+    from asyncflow import Downloader, Event, JobFiles, MediaFile
     from asyncflow.cli.frame import Line
     from asyncflow.cli.session import Session
 
