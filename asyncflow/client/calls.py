@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncflow import protocol
+from asyncflow.client.wire import Stale, plain_reply
 from asyncflow.errors import AsyncflowError, RateLimitedError
 from asyncflow.pacing import Priority
 from asyncflow.polling import failure_delay
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from asyncflow.client.budget import Budget
     from asyncflow.client.connection import Connection
+    from asyncflow.client.fast_lane import Link
     from asyncflow.client.options import Options
     from asyncflow.protocol import Answer, Request
 
@@ -43,10 +45,14 @@ class Calls:
         watch = self._budget.take_over()
         if watch is None:
             await self._budget.pay(now, deadline, request.job_id)
-        failures = 0
+        failures, is_fresh = 0, False
         while True:
             try:
-                return await self._try(request, options, deadline)
+                return await self._try(request, options, deadline, is_fresh=is_fresh)
+            except Stale:
+                # It was no failure of the service, and is no retry; yet a request it was.
+                is_fresh = True
+                await self._budget.pay(now, deadline, request.job_id, Priority.INTERACTIVE if watch is None else watch)
             except AsyncflowError as error:
                 failures += 1
                 if not error.transient or failures > options.max_retries:
@@ -86,16 +92,28 @@ class Calls:
             except BaseException:
                 self._budget.settle(request, None, now(), now())
                 raise
-        return await self._try(request, options, now() + longest, longest)
+        return await self._try(request, options, now() + longest, is_fresh=True, longest=longest)
 
-    async def _try(self, request: Request, options: Options, deadline: float, longest: float | None = None) -> Answer:
-        """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout."""
-        loop = asyncio.get_running_loop()
+    async def _try(
+        self, request: Request, options: Options, deadline: float, *, is_fresh: bool, longest: float | None = None
+    ) -> Answer:
+        """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout.
+
+        `Stale` if it should be sent again, and is not *is_fresh* yet.
+        """
+        connection, loop = self._connection, asyncio.get_running_loop()
         start = loop.time()
         outcome: Answer | AsyncflowError | None = None
         deadline = min(start + (longest or options.timeout), deadline)
+        link: Link | None = None
+        waiter: asyncio.Future[bytes | None] | None = None
         try:
-            reply = await self._connection.exchange(request, options, deadline)
+            if not is_fresh and (link := connection.start(request, options, start, deadline)) is not None:
+                waiter = link.waiter
+            if waiter is None or (body := await waiter) is None:
+                reply = await connection.exchange(request, options, deadline, link, is_fresh=is_fresh)
+            else:
+                reply = plain_reply(body)
             # What an instant counts from is asked of refusals only.
             now = None if reply.status < 300 else datetime.now(UTC)
             outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=now)
@@ -105,4 +123,6 @@ class Calls:
         else:
             return answer
         finally:
+            if link is not None:
+                link.give_up(waiter)
             self._budget.settle(request, outcome, start, loop.time())

@@ -18,6 +18,7 @@ from asyncflow.errors import TransportError, UsageError
 from asyncflow.redaction import redact
 
 if TYPE_CHECKING:
+    from asyncflow.client.fast_lane import Link
     from asyncflow.client.options import Lane, Options
     from asyncflow.client.wire import Reply
     from asyncflow.protocol import Request
@@ -66,10 +67,23 @@ class Connection:
         if self.is_closed:
             raise UsageError("this client is closed; make a new one")
 
-    async def exchange(self, request: Request, options: Options, deadline: float) -> Reply:
+    def start(self, request: Request, options: Options, now: float, deadline: float) -> Link | None:
+        """Send *request* at once if there is a short way: then the link's *waiter* has the body of a plain answer.
+
+        If that has none, and if there is no link, `exchange` goes on.
+        """
+        fast, token = self._fast, options.token
+        if fast is None or request.method != "GET" or not isinstance(token, str) or not is_untouched():
+            return None
+        return fast.start(request, token, now, deadline)
+
+    async def exchange(
+        self, request: Request, options: Options, deadline: float, link: Link | None = None, *, is_fresh: bool = True
+    ) -> Reply:
         """Send *request* once and return the whole answer, all of it before *deadline*, on the loop's clock.
 
-        `TransportError` if there is none; it is transient for a submit too if that has certainly not been sent.
+        It has been sent already if there is a *link*. `TransportError` if there is no answer; it is transient for a submit too if
+        that has certainly not been sent. `Stale` if it may be repeated, *is_fresh* is false, and it fell on a dead connection.
         """
         token = options.token if isinstance(options.token, str) else await _token(request, options, deadline)
         session = self._session
@@ -77,12 +91,13 @@ class Connection:
             session = self._open(options)
         try:
             with self._deadlines.limit(deadline):
-                if self._fast is not None and request.method == "GET" and is_untouched():
+                fast = self._fast if link is None else link.lane
+                if fast is not None and request.method == "GET" and (link is not None or is_untouched()):
                     try:
-                        return await self._fast.ask(request, options, token)
+                        return await fast.ask(request, options, token, link, is_fresh=is_fresh)
                     except Unfit as reason:
                         self._leave_fast_lane(reason)
-                return await ask_session(session, request, options, token)
+                return await ask_session(session, request, options, token, is_fresh=is_fresh)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             url = URL(options.base_url)
             raise TransportError(f"no connection to {url.host}:{url.port}", transient=True, job_id=request.job_id) from _discreet(
@@ -101,7 +116,7 @@ class Connection:
             if self._is_fast and self._session.trace_configs:
                 self._is_fast = False
             if self._is_fast:
-                self._fast = FastLane(connector, options.base_url, _KEEP_ALIVE)
+                self._fast = FastLane(connector, options.base_url, _KEEP_ALIVE, self._deadlines)
         if self._session.closed:
             raise UsageError("the session that this client was given is closed")
         return self._session

@@ -1,6 +1,8 @@
 """Reads on aiohttp's connector, connections and parser, without its session, request and response objects for each of them.
 
-Those cost three quarters of a poll. The parts that are left are aiohttp's own, but undocumented: `is_fit` says whether this
+Those cost three quarters of a poll, and the parser and its queues most of the rest. So the plainest of answers, a 200 that says
+how long it is and is no longer, is recognized here; from the first byte on aiohttp's own protocol hears of every other one, and
+of all that happens to a connection. The parts that are used are aiohttp's own, but undocumented: `is_fit` says whether this
 version has been tried, and a connection that looks otherwise than expected is `Unfit`, upon which the client goes over to the
 reference lane for good. What goes on the wire and what is made of the answer is the same in both lanes, as the tests hold.
 """
@@ -8,12 +10,14 @@ reference lane for good. What goes on the wire and what is made of the answer is
 from __future__ import annotations
 
 import asyncio
+import re
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import aiohttp
 from yarl import URL
 
-from asyncflow.client.wire import Reply, headers, receive_less, whole_body, without_total
+from asyncflow.client.wire import RECEIVE_BYTES, Reply, Stale, headers, plain_reply, whole_body, without_total
 from asyncflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,10 +26,11 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
+    from asyncflow.client.deadlines import Deadlines
     from asyncflow.client.options import Options
     from asyncflow.protocol import Request
 
-__all__ = ["FastLane", "Unfit", "is_fit"]
+__all__ = ["FastLane", "Link", "Unfit", "is_fit"]
 
 TESTED = ((3, 13), (3, 14))
 """The minor versions of aiohttp that all tests of the lanes have been run with."""
@@ -33,10 +38,18 @@ TESTED = ((3, 13), (3, 14))
 _SMALL_BYTES = 16384
 """Far below what makes a reader stop its connection for a while."""
 
-_USED = ("is_connected", "read", "set_response_params", "should_close", "transport")
+_USED = ("connection_lost", "data_received", "pause_writing", "read", "resume_writing", "set_response_params", "should_close")
 
 # All requests of a session go through it: whoever replaces it (to mock the service, to trace requests) wants to see each.
 _SESSION_REQUEST = getattr(aiohttp.ClientSession, "_request", None)
+
+# What bears on where an answer ends: its length, a connection that stays, or (in the second group) anything less plain than that.
+_FRAMING = re.compile(
+    rb"\n(?:content-length:[ \t]*(\d{1,5})[ \t]*\r|connection:[ \t]*keep-alive[ \t]*\r"
+    rb"|(content-length|content-encoding|transfer-encoding|connection|upgrade|[ \t\r\n]))",
+    re.IGNORECASE,
+)
+_ODD = -1
 
 
 class Unfit(Exception):  # noqa: N818 - no error of anybody's: a reason to go the other way
@@ -54,42 +67,204 @@ def is_untouched() -> bool:
     return getattr(aiohttp.ClientSession, "_request", None) is _SESSION_REQUEST
 
 
-class _Link:
-    """One connection, kept for as long as it is good; *idle_since* is on the loop's clock."""
+def plain_body_at(answer: bytes) -> int:
+    """Return where the body begins in a whole answer of the plainest kind; 0 while *answer* may become one, else -1."""
+    if not answer.startswith(b"HTTP/1.1 200 "):
+        return _ODD
+    end = answer.find(b"\r\n\r\n")
+    if end < 0:
+        return 0
+    length = None
+    for digits, odd in _FRAMING.findall(answer, 0, end + 2):
+        if odd or (digits and length is not None):
+            return _ODD
+        if digits:
+            length = int(digits)
+    missing = _ODD if length is None else end + 4 + length - len(answer)
+    return end + 4 if missing == 0 else 0 if missing > 0 else _ODD
 
-    __slots__ = ("connection", "idle_since", "protocol")
 
-    def __init__(self, connection: Connection, protocol: ResponseHandler) -> None:
+class Link(asyncio.BufferedProtocol):
+    """One connection, and the request that is on it, whose time is over *at* an instant of the loop's clock.
+
+    It stands between the transport and aiohttp's *protocol*. `send` gives a future: its result is the body of a plain answer, or
+    None for anything else, which `FastLane.ask` then goes on with.
+    """
+
+    __slots__ = (
+        "_part",
+        "at",
+        "connection",
+        "error",
+        "idle_since",
+        "is_over",
+        "is_parsed",
+        "lane",
+        "protocol",
+        "transport",
+        "waiter",
+        "was_used",
+    )
+
+    def __init__(self, lane: FastLane, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport) -> None:
         self.connection = connection
         self.protocol = protocol
+        self.transport = transport
+        self.waiter: asyncio.Future[bytes | None] | None = None
+        self.at = inf
+        self.is_over = False
+        self.is_parsed = False
+        self.was_used = False
         self.idle_since = 0.0
+        self.error: Exception | None = None
+        self._part = b""
+        self.lane = lane
+
+    def send(self, head: bytes, at: float) -> asyncio.Future[bytes | None]:
+        """Send a request whose answer is to be whole by then."""
+        lane = self.lane
+        self.at = at
+        lane.deadlines.running[self] = None
+        if at < lane.deadlines.ring_at:
+            lane.deadlines.note(at)
+        self.waiter = waiter = lane.loop.create_future()
+        self.transport.write(head)
+        return waiter
+
+    def check(self, now: float) -> bool:
+        """Give the request up if its time is over, and return whether it is."""
+        if self.at <= now:
+            self.is_over = True
+            self._fail(TimeoutError())
+        return self.is_over
+
+    def give_up(self, waiter: asyncio.Future[bytes | None] | None) -> None:
+        """Close the connection if it still owes the answer of this *waiter*, who has gone; it may have another one by now."""
+        if waiter is not None and self.waiter is waiter:
+            self._take_waiter()
+            self.connection.close()
+
+    def _take_waiter(self) -> asyncio.Future[bytes | None] | None:
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            del self.lane.deadlines.running[self]
+        return waiter
+
+    def _fail(self, error: Exception) -> None:
+        self.error = error
+        waiter = self._take_waiter()
+        self.connection.close()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _hand_over(self, answer: bytes) -> None:
+        """Have aiohttp's protocol read this answer, of which so much has come."""
+        self._part = b""
+        self.is_parsed = True
+        waiter = self._take_waiter()
+        self.protocol.data_received(answer)
+        if waiter is not None:
+            waiter.set_result(None)
+
+    # -- what the transport calls ----------------------------------------------------------------------------------------
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the name is asyncio's
+        """Return where to put what is received."""
+        return self.lane.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what was received."""
+        answer = bytes(self.lane.buffer[:nbytes])
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            if self.is_parsed:
+                self.protocol.data_received(answer)
+            else:
+                # Nobody asked, or nobody waits any more.
+                self.connection.close()
+            return
+        if self._part:
+            answer = self._part + answer
+        start = plain_body_at(answer)
+        if start > 0:
+            self._part = b""
+            self._take_waiter()
+            self.lane.push(self)
+            waiter.set_result(answer[start:])
+        elif start == 0 and len(answer) <= RECEIVE_BYTES:
+            self._part = answer
+        else:
+            self._hand_over(answer)
+
+    def eof_received(self) -> None:
+        """Hear that no more will come."""
+        self.protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Hear that the connection is closed, and why."""
+        if self.waiter is not None and self._part:
+            self._hand_over(self._part)
+        self.protocol.connection_lost(exc)
+        if self.waiter is not None:
+            self._fail(aiohttp.ClientOSError(*exc.args) if isinstance(exc, OSError) else aiohttp.ServerDisconnectedError())
+
+    def pause_writing(self) -> None:
+        """Pass it on."""
+        self.protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Pass it on."""
+        self.protocol.resume_writing()
 
 
 class FastLane:
     """The reads of one client. It keeps its connections to itself, the one used last on top, so that few are kept warm."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, base_url: str, keep_alive: float) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, base_url: str, keep_alive: float, deadlines: Deadlines) -> None:
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.deadlines: Deadlines = deadlines
+        # One for all: what is received is taken out of it before anything else can be.
+        self.buffer: memoryview = memoryview(bytearray(RECEIVE_BYTES))
         self._connector = connector
         self._url = URL(base_url)
         self._prefix = f"GET {self._url.raw_path.rstrip('/')}"
         self._keep_alive = keep_alive
-        self._loop = asyncio.get_running_loop()
-        self._idle: list[_Link] = []
+        self._idle: list[Link] = []
         self._timer: asyncio.TimerHandle | None = None
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
 
-    async def ask(self, request: Request, options: Options, token: str) -> Reply:
-        """Send a GET and return the whole answer, however long that takes; errors are aiohttp's, and `Unfit`."""
+    def start(self, request: Request, token: str, now: float, deadline: float) -> Link | None:
+        """Send a GET on a connection that is open; None if there is none. If its *waiter* comes to nothing, `ask` goes on."""
         head = self._head(request.target, token)
-        link = self._pop()
+        link = self._pop(now)
         if link is not None:
+            link.send(head, deadline)
+        return link
+
+    async def ask(self, request: Request, options: Options, token: str, link: Link | None, *, is_fresh: bool) -> Reply:
+        """Return the whole answer to a GET, which has been sent if there is a *link*; errors are aiohttp's, `Stale` and `Unfit`.
+
+        With *is_fresh* it goes out on a new connection.
+        """
+        if link is None:
+            head = self._head(request.target, token)
+            link = None if is_fresh else self._pop(self.loop.time())
+            if link is None:
+                link = await self._connect(options)
+            waiter = link.send(head, inf)
             try:
-                return await self._exchange(link, request, head)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # Closed by the server at the moment we chose to use it again. Its neighbours are no younger, hence a new one.
-                pass
-        return await self._exchange(await self._connect(options), request, head)
+                body = await waiter
+            finally:
+                link.give_up(waiter)
+            if body is not None:
+                return plain_reply(body)
+        if link.error is not None:
+            if link.was_used and isinstance(link.error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
+                # Closed by the server at the moment we chose to use it again.
+                raise Stale from link.error
+            raise link.error
+        return await self._parsed(link, request)
 
     def _head(self, target: str, token: str) -> bytes:
         rest = self._heads.get(token)
@@ -105,50 +280,60 @@ class FastLane:
         return f"{self._prefix}{target}".encode("ascii") + rest
 
     def _template(self, token: str) -> aiohttp.ClientRequest:
-        return aiohttp.ClientRequest("GET", self._url, headers=headers(token, has_body=False), loop=self._loop)
+        return aiohttp.ClientRequest("GET", self._url, headers=headers(token, has_body=False), loop=self.loop)
 
     # -- connections -----------------------------------------------------------------------------------------------------
 
-    async def _connect(self, options: Options) -> _Link:
+    async def _connect(self, options: Options) -> Link:
         if self._is_closed:
             raise aiohttp.ClientConnectionError("the client was closed")
-        request = aiohttp.ClientRequest("GET", self._url, loop=self._loop)
+        request = aiohttp.ClientRequest("GET", self._url, loop=self.loop)
         connection = await self._connector.connect(request, [], without_total(options.timeout))
         protocol = connection.protocol
         if protocol is None or any(not hasattr(protocol, name) for name in _USED):
             connection.close()
             raise Unfit("a connection without the attributes that are used here")
+        transport = protocol.transport
+        if transport is None:
+            # Made and lost in one step of the loop.
+            connection.close()
+            raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True)
-        receive_less(protocol.transport)
-        return _Link(connection, protocol)
+        link = Link(self, connection, protocol, transport)
+        transport.set_protocol(link)
+        return link
 
-    def _pop(self) -> _Link | None:
-        """Return a connection that is open, was not used too long ago, and has received nothing that nobody asked for."""
+    def _pop(self, now: float) -> Link | None:
+        """Return a connection that is open and was not used too long ago."""
         idle = self._idle
         while idle:
             link = idle.pop()
-            protocol = link.protocol
-            if protocol.is_connected() and not protocol.should_close and self._loop.time() - link.idle_since <= self._keep_alive:
+            if not link.transport.is_closing() and now - link.idle_since <= self._keep_alive:
                 return link
             link.connection.close()
         return None
 
-    def _push(self, link: _Link) -> None:
-        link.idle_since = now = self._loop.time()
+    def push(self, link: Link) -> None:
+        """Keep a connection that has delivered its answer."""
+        if self._is_closed:
+            link.connection.close()
+            return
+        link.was_used = True
+        link.idle_since = now = self.loop.time()
         self._idle.append(link)
         if self._timer is None:
-            self._timer = self._loop.call_at(now + self._keep_alive, self._expire)
+            self._timer = self.loop.call_at(now + self._keep_alive, self._expire)
 
     def _expire(self) -> None:
         """Close what has been idle for too long; the longest idle come first."""
         self._timer = None
-        horizon = self._loop.time() - self._keep_alive
+        horizon = self.loop.time() - self._keep_alive
         fresh = next((at for at, link in enumerate(self._idle) if link.idle_since > horizon), len(self._idle))
         for link in self._idle[:fresh]:
             link.connection.close()
         del self._idle[:fresh]
         if self._idle:
-            self._timer = self._loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
+            self._timer = self.loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
 
     def close(self) -> None:
         """Let go of the connections, once the connector is closed and has closed them."""
@@ -159,17 +344,12 @@ class FastLane:
             link.connection.close()
         self._idle.clear()
 
-    # -- one exchange ----------------------------------------------------------------------------------------------------
+    # -- answers that aiohttp reads --------------------------------------------------------------------------------------
 
-    async def _exchange(self, link: _Link, request: Request, head: bytes) -> Reply:
+    async def _parsed(self, link: Link, request: Request) -> Reply:
         protocol = link.protocol
         is_good = False
         try:
-            transport = protocol.transport
-            if transport is None:
-                # Made and lost in one step of the loop.
-                raise aiohttp.ServerDisconnectedError
-            transport.write(head)
             message, content = await protocol.read()
             while 100 <= message.code < 200 and message.code != 101:
                 message, content = await protocol.read()
@@ -179,8 +359,9 @@ class FastLane:
             is_good = not protocol.should_close
             return Reply(message.code, message.headers, body)
         finally:
-            if is_good and not self._is_closed:
-                self._push(link)
+            link.is_parsed = False
+            if is_good:
+                self.push(link)
             else:
                 link.connection.close()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from asyncflow.client.wire import Reply, headers, receive_less, whole_body, without_total
+from asyncflow.client.wire import Reply, Stale, headers, receive_less, whole_body, without_total
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -31,7 +31,11 @@ class _Response(aiohttp.ClientResponse):
 
 def make_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     """Return a session of our own: no cookies, no waiting for connections, no default but ours."""
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response)
+    session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), response_class=_Response)
+    if hasattr(session, "_retry_connection"):
+        # It would ask a second time by itself where a kept connection turns out dead, and the budget would not know.
+        setattr(session, "_retry_connection", False)  # noqa: B010 - private: there is no public name for it
+    return session
 
 
 def _url(base_url: str, target: str) -> URL:
@@ -49,17 +53,28 @@ def _base(base_url: str) -> tuple[URL, str]:
     return url, url.raw_path.rstrip("/")
 
 
-async def ask_session(session: aiohttp.ClientSession, request: Request, options: Options, token: str) -> Reply:
-    """Send *request* and return the whole answer, however long that takes; errors are aiohttp's."""
-    response = await session.request(
-        request.method,
-        _url(options.base_url, request.target),
-        data=request.body,
-        headers=headers(token, has_body=request.body is not None),
-        allow_redirects=False,
-        raise_for_status=False,
-        timeout=without_total(options.timeout),
-    )
+async def ask_session(
+    session: aiohttp.ClientSession, request: Request, options: Options, token: str, *, is_fresh: bool = True
+) -> Reply:
+    """Send *request* and return the whole answer, however long that takes; errors are aiohttp's.
+
+    `Stale`, unless *is_fresh*, where it fell on a connection that broke before there was an answer and may be repeated.
+    """
+    try:
+        response = await session.request(
+            request.method,
+            _url(options.base_url, request.target),
+            data=request.body,
+            headers=headers(token, has_body=request.body is not None),
+            allow_redirects=False,
+            raise_for_status=False,
+            timeout=without_total(options.timeout),
+        )
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        # A session that was given does it by itself.
+        if is_fresh or getattr(session, "_retry_connection", True) or isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        raise Stale from error
     try:
         status, fields, content = response.status, response.headers, response.content
         # Records come whole with their headers: then nothing is left to wait for.

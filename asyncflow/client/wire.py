@@ -17,21 +17,36 @@ if TYPE_CHECKING:
 
     from asyncflow.protocol import Request
 
-__all__ = ["Reply", "headers", "receive_less", "whole_body", "without_total"]
+__all__ = ["RECEIVE_BYTES", "Reply", "Stale", "headers", "plain_reply", "receive_less", "whole_body", "without_total"]
 
 _LONGEST_ANSWER_BYTES = 128 * 2**20
 """More than any answer has; ten videos joined into one come as some ninety megabytes of base64."""
 
-_RECEIVE_BYTES = 65536
+_LONGEST_REFUSAL_BYTES = 2**20
+"""Of an error no more than this is read: what it means is in its status and its first lines."""
+
+RECEIVE_BYTES = 65536
 """asyncio asks the system for 256 KiB at each read of a socket; to provide them costs more than to read a record."""
 
 
+class Stale(Exception):  # noqa: N818 - no error of anybody's: a reason to ask once more
+    """A connection that was kept has turned out dead: the service has heard nothing of the request, or will not mind another."""
+
+
 class Reply(NamedTuple):
-    """An answer as it came."""
+    """An answer as it came; *headers* of a 200 may be left out, as nothing in them says more than the body."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+def plain_reply(body: bytes) -> Reply:
+    """Return the answer 200 with this body, whose headers nobody has read."""
+    return Reply(200, _NO_HEADERS, body)
 
 
 @lru_cache(maxsize=16)
@@ -58,23 +73,24 @@ def without_total(connect: float) -> aiohttp.ClientTimeout:
 
 
 def receive_less(transport: BaseTransport | None) -> None:
-    """Have *transport* read `_RECEIVE_BYTES` at once, if it is one of asyncio's own; others are left as they are."""
+    """Have *transport* read `RECEIVE_BYTES` at once, if it is one of asyncio's own; others are left as they are."""
     # With TLS it is another object that reads, and the transport has no public way to it.
     for reader in (transport, getattr(transport, "_ssl_protocol", None)):
-        if getattr(reader, "max_size", 0) > _RECEIVE_BYTES:
-            reader.max_size = _RECEIVE_BYTES  # type: ignore[union-attr] # has been looked for
+        if getattr(reader, "max_size", 0) > RECEIVE_BYTES:
+            reader.max_size = RECEIVE_BYTES  # type: ignore[union-attr] # has been looked for
 
 
 async def whole_body(request: Request, status: int, fields: Mapping[str, str], content: aiohttp.StreamReader) -> bytes:
-    """Return all of *content*; a server that never stops is none of the service's."""
+    """Return all of *content*, or as much of a refusal as is read of one; a server that never stops is none of the service's."""
+    longest = _LONGEST_ANSWER_BYTES if status < 300 else _LONGEST_REFUSAL_BYTES
     pieces: list[bytes] = []
     size = 0
-    is_too_long = int(fields.get("Content-Length", 0)) > _LONGEST_ANSWER_BYTES
+    is_too_long = status < 300 and int(fields.get("Content-Length", 0)) > longest
     while not is_too_long and (piece := await content.readany()):
         pieces.append(piece)
         size += len(piece)
-        is_too_long = size > _LONGEST_ANSWER_BYTES
-    if is_too_long:
+        is_too_long = size > longest
+    if is_too_long and status < 300:
         pieces.clear()  # the error holds this frame, and whoever keeps the error would keep the body
         raise DecodeError(
             "the answer is longer than any record", transient=request.method != "POST", status=status, job_id=request.job_id

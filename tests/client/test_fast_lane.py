@@ -14,6 +14,7 @@ from service_kit import FLOW_ID, TOKEN, client_at, http, listening
 from asyncflow import AsyncClient, UsageError
 from asyncflow.client import connection as connection_module
 from asyncflow.client import fast_lane
+from asyncflow.client.deadlines import Deadlines
 from asyncflow.client.fast_lane import FastLane, Unfit, is_fit
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: 
     async with listening(ANSWER) as server, client_at(server.url) as client:
         connector = _OddConnector(good)
         await client.get_job(FLOW_ID)
-        odd = FastLane(connector, server.url, 90)
+        odd = FastLane(connector, server.url, 90, Deadlines())
         client._connection._fast = odd
         for _ in range(3):
             assert (await client.get_job(FLOW_ID)).status == "started"
@@ -160,5 +161,5 @@ async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: 
 
 async def test_the_lane_names_what_it_uses_of_a_connection() -> None:
     for name in fast_lane._USED:
-        assert hasattr(ResponseHandler, name) or name == "transport"
+        assert hasattr(ResponseHandler, name)
     assert issubclass(Unfit, Exception)

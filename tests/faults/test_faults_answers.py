@@ -56,7 +56,6 @@ async def test_an_answer_that_goes_on_beyond_the_cap_is_cut_off_there(lane: Lane
 
 BOMBS = {
     "a gigabyte of zeros": lambda: http(200, bomb(1024), {"Content-Encoding": "gzip"}),
-    "a gigabyte of zeros, refused": lambda: http(404, bomb(1024), {"Content-Encoding": "gzip"}),
     "deflated": lambda: http(200, zlib.compress(bytes(200 * MEGABYTE), 1), {"Content-Encoding": "deflate"}),
 }
 
@@ -68,6 +67,24 @@ async def test_the_cap_counts_what_is_unpacked(lane: Lane, name: str) -> None:
         with peak_below(LIMIT + 40), pytest.raises(DecodeError, match="the answer is longer than any record") as failure:
             await client.get_job(FLOW_ID)
         assert_discreet(told(failure.value))
+
+
+@in_each_lane
+async def test_a_refusal_of_any_length_is_what_its_status_says(lane: Lane) -> None:
+    async def refuse_for_ever(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 410 Gone\r\n\r\n")
+        while True:
+            writer.write(b"no " * 20000)
+            await writer.drain()
+
+    squeezed = http(404, bomb(1024), {"Content-Encoding": "gzip"})
+    announced = http(413, b'{"error":', {"Content-Length": str(2**40)}) + b" " * 2**21
+    for answer, kind in ((squeezed, "not_found"), (announced, "payload_too_large"), (refuse_for_ever, "expired")):
+        async with listening(answer) as server, client_in(lane, server.url) as client:
+            with peak_below(20), pytest.raises(AsyncflowError) as failure:
+                await client.get_job(FLOW_ID)
+            assert (failure.value.kind, failure.value.transient, len(server.requests)) == (kind, False, 1)
+            assert_discreet(told(failure.value))
 
 
 @in_each_lane
