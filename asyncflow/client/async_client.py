@@ -15,7 +15,7 @@ from asyncflow.client.connection import Connection
 from asyncflow.client.media_side import MediaSide, only_job
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
 from asyncflow.client.submitting import Submits, new_ref
-from asyncflow.client.waiting import wait_for, well_ended, worth_asking
+from asyncflow.client.waiting import W_co, wait_for, wait_in, well_ended, worth_asking
 from asyncflow.errors import AsyncflowError, OutcomeUnknownError, ServiceError, UsageError
 from asyncflow.pacing import Pacer
 from asyncflow.polling import PollPolicy
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from asyncflow.client.batch import Lines, SubmitJournal
     from asyncflow.client.options import Lane, Token
+    from asyncflow.client.waiting import Events, SharedStore
     from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile
     from asyncflow.polling import Policy
     from asyncflow.protocol import Request
@@ -147,6 +148,7 @@ class AsyncClient:
         service: str | None = None,
         raise_on_failure: bool = True,
         max_failures: int | None = 20,
+        store: SharedStore[Events] | None = None,
     ) -> Job:
         """Wait until a job has ended and return its last record.
 
@@ -154,9 +156,10 @@ class AsyncClient:
         the last record. The job itself goes on: wait again. A job that failed raises `JobFailedError`, unless
         *raise_on_failure* is false.
         After *max_failures* polls in a row without an answer the last error is raised; None never gives up.
-        A completed job may still lack files: see `job.outcome`.
+        A completed job may still lack files: see `job.outcome`. With a *store* nothing is polled here: the wait ends when any
+        worker of the store sees the end.
         """
-        result = (await self._wait([job_id], timeout, service, max_failures))[job_id]
+        result = (await self._wait([job_id], timeout, service, max_failures, store))[job_id]
         if isinstance(result, AsyncflowError):
             raise result
         return well_ended(result) if raise_on_failure else result
@@ -168,22 +171,30 @@ class AsyncClient:
         timeout: float | None = 900.0,
         service: str | None = None,
         max_failures: int | None = 20,
+        store: SharedStore[Events] | None = None,
     ) -> dict[str, Job | AsyncflowError]:
         """Wait for many jobs at once and return what became of each: its last record, or the error that ended the wait for it.
 
         The results are in the order of *job_ids*, each id once. Nothing is raised for a single job, and a failed job is a record
         like any other. A refused token or payment is raised. *timeout* bounds the whole: what has not ended by then has a
-        `WaitTimeoutError`.
+        `WaitTimeoutError`. A *store*: see `wait`.
         """
         asked: dict[str, None] = {}
-        results = await self._wait(worth_asking(job_ids, asked), timeout, service, max_failures)
+        results = await self._wait(worth_asking(job_ids, asked), timeout, service, max_failures, store)
         return {job_id: results.get(job_id) or UsageError("the job id is empty") for job_id in asked}
 
     async def _wait(
-        self, job_ids: JobIds, timeout: float | None, service: str | None, max_failures: int | None
+        self,
+        job_ids: JobIds,
+        timeout: float | None,
+        service: str | None,
+        max_failures: int | None,
+        store: SharedStore[Events] | None,
     ) -> dict[str, Job | AsyncflowError]:
         self._connection.now()
         check_timeout(timeout)
+        if store is not None:
+            return await wait_in(store, job_ids, timeout)
         read = partial(self.get_job, service=service)
         return await wait_for(
             read, job_ids, pacer=self.pacer, policy=self._options.policy, timeout=timeout, max_failures=max_failures
@@ -191,9 +202,27 @@ class AsyncClient:
 
     # -- many jobs -------------------------------------------------------------------------------------------------------
 
-    def watch(self, job_ids: JobIds = (), *, service: str | None = None, **options: Unpack[WatchOptions]) -> JobWatcher:
-        """Return a watcher of these jobs that reads through this client and shares its budget; see `JobWatcher` for *options*."""
+    @overload
+    def watch(self, job_ids: JobIds = (), *, service: str | None = None, **options: Unpack[WatchOptions]) -> JobWatcher: ...
+    @overload
+    def watch(self, job_ids: JobIds = (), *, store: SharedStore[W_co], timeout: float | None = None) -> W_co: ...
+    def watch(
+        self,
+        job_ids: JobIds = (),
+        *,
+        service: str | None = None,
+        store: SharedStore[Events] | None = None,
+        **options: Unpack[WatchOptions],
+    ) -> Events:
+        """Return a watcher of these jobs that reads through this client and shares its budget; see `JobWatcher` for *options*.
+
+        With a *store* nothing is polled here: the store's workers do, and *timeout* is the only option.
+        """
         self._connection.ensure_open()
+        if store is not None:
+            if options.keys() - {"timeout"}:
+                raise UsageError("with a store, how jobs are polled is the business of its workers")
+            return store.watch(job_ids, timeout=options.get("timeout"))
         fetch = self.get_job if service is None else partial(self.get_job, service=service)
         options.setdefault("pacer", self.pacer)
         options.setdefault("policy", self._options.policy)

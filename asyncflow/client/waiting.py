@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar, Unpack
 
 from asyncflow.errors import AsyncflowError, JobFailedError
-from asyncflow.events import Abandoned, Ended
+from asyncflow.events import Abandoned, Changed, Ended
 from asyncflow.records import Failure, Outcome
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from types import TracebackType
 
+    from asyncflow.events import Event
     from asyncflow.records import Job
     from asyncflow.watcher import JobIds, WatchOptions
 
-__all__ = ["wait_for", "well_ended", "worth_asking"]
+__all__ = ["Events", "SharedStore", "wait_for", "wait_in", "well_ended", "worth_asking"]
+
+
+class Events(Protocol):
+    """The events of some jobs, closed on leaving: a `JobWatcher` is one."""
+
+    def __aiter__(self) -> AsyncIterator[Event]: ...
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+W_co = TypeVar("W_co", bound=Events, covariant=True)
+
+
+class SharedStore(Protocol[W_co]):
+    """A watch list whose jobs some worker polls: those of `asyncflow.cluster` are such."""
+
+    def watch(self, job_ids: JobIds = (), *, timeout: float | None = None) -> W_co:
+        """Return a watch of these jobs."""
+        ...
 
 
 async def wait_for(
@@ -35,10 +58,23 @@ async def wait_for(
             raise
         return records[job_id]
 
+    return await _to_the_end(JobWatcher(fetch, job_ids, **options), records, errors)
+
+
+async def wait_in(store: SharedStore[Events], job_ids: JobIds, timeout: float | None) -> dict[str, Job | AsyncflowError]:
+    """Do the same where the workers of *store* poll."""
+    return await _to_the_end(store.watch(job_ids, timeout=timeout), {}, {})
+
+
+async def _to_the_end(
+    events: Events, records: dict[str, Job], errors: dict[str, AsyncflowError]
+) -> dict[str, Job | AsyncflowError]:
     results: dict[str, Job | AsyncflowError] = {}
-    async with JobWatcher(fetch, job_ids, **options) as watcher:
+    async with events as watcher:
         async for event in watcher:
             match event:
+                case Changed(job):
+                    records[job.job_id] = job
                 case Ended(job):
                     results[job.job_id] = job
                 case Abandoned(job_id, problem, job):
