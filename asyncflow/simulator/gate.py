@@ -13,8 +13,9 @@ from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.control import answer_control
 from asyncflow.simulator.facts import iso
 from asyncflow.simulator.media import read_media
+from asyncflow.simulator.media_tricks import Asked, play_trick
 from asyncflow.simulator.playback import Answer
-from asyncflow.simulator.wire import JSON, Reply, abort, dribble, json_reply, refusal, throttled, write_raw
+from asyncflow.simulator.wire import JSON, Reply, abort, dribble, flood, json_reply, refusal, throttled, write_raw
 from asyncflow.simulator.world import World
 
 __all__ = ["Gate"]
@@ -52,6 +53,10 @@ class Gate:
             played = self.world.player.next(request.method, path)
             if played is not None:
                 ended = await self._play(request, played)
+                return web.Response()
+            trick = self.world.tricks.next(path) if kind == "media" else None
+            if trick is not None:
+                ended = await self._trick(request, call, trick)
                 return web.Response()
             ended, response = await self._judge(request, call, kind, handler)
         except web.HTTPRequestEntityTooLarge:
@@ -146,6 +151,32 @@ class Gate:
             case _:
                 await dribble(request, reply, world.clock, world.injector.faults.slow_seconds)
         return fault
+
+    async def _trick(self, request: web.BaseRequest, call: Call, trick: str) -> str:
+        """Do *trick* to a request for a file; return how it ended."""
+        world = self.world
+        answer = await self._answer(request, call, "media", None)
+        whole = read_media(world, call.path, call.query, {}, call.now)
+        if trick in {"hang", "reset", "reset_midway", "truncate"}:
+            return await self._break(request, trick, answer)
+        world.counters.faults[trick] += 1
+        match trick:
+            case "stall":
+                write_raw(request, answer, share=0.5, close=False)
+                await world.closing.wait()
+            case "trickle":
+                await dribble(request, answer, world.clock, 3600.0)
+            case "endless":
+                await flood(request, answer, world.clock)
+            case "untagged_truncate":
+                bare = {name: value for name, value in answer.headers.items() if name != "ETag"}
+                write_raw(request, Reply(answer.status, answer.body, bare), share=0.5)
+            case _:
+                target = f"{call.path}?{call.query}" if call.query else call.path
+                reply = play_trick(trick, Asked(answer, whole, target))
+                write_raw(request, reply)
+                return str(reply.status)
+        return trick
 
     async def _play(self, request: web.BaseRequest, answer: Answer) -> str:
         reply = Reply(answer.status, answer.body, answer.headers)

@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from asyncflow.simulator.clock import Clock, LoopClock
 from asyncflow.simulator.control import Seeding, seed
 from asyncflow.simulator.counters import SimulatorStats
-from asyncflow.simulator.facts import Fate
+from asyncflow.simulator.facts import Fate, media_name
 from asyncflow.simulator.faults import Faults
 from asyncflow.simulator.gate import Gate
 from asyncflow.simulator.jobs import JobTruth
@@ -172,6 +172,15 @@ class Simulator:
         None at all end the playing. Faults do not touch played answers; a fault's name stands for an answer that breaks.
         """
         self._running().player.load(target, answers)
+
+    def trick_media(self, job_id: str, tricks: Iterable[str], *, index: int = 0) -> None:
+        """Play *tricks* on the next requests for the file of a job's media, one each; afterwards the media host is right again.
+
+        *index* counts from 0, as in `media`. Raises KeyError if there is no such job, ValueError (with all names) for an unknown
+        trick.
+        """
+        world = self._running()
+        world.tricks.load(media_name(world.book.by_id[job_id].facts, index), tricks)
 
     def stats(self) -> SimulatorStats:
         """Return the counts of this moment."""

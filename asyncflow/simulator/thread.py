@@ -117,6 +117,10 @@ class SimulatorThread:
         """Play *answers*, as `Simulator.play`."""
         self._call(lambda: self._simulator.play(target, answers))
 
+    def trick_media(self, job_id: str, tricks: Iterable[str], *, index: int = 0) -> None:
+        """Play *tricks* on the requests for a file, as `Simulator.trick_media`."""
+        self._call(lambda: self._simulator.trick_media(job_id, tricks, index=index))
+
     def stats(self) -> SimulatorStats:
         """Return the counts of this moment."""
         return self._call(self._simulator.stats)

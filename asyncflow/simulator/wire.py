@@ -12,11 +12,12 @@ from aiohttp import web
 
 from asyncflow.simulator.clock import Clock, wait_until
 
-__all__ = ["HTML", "JSON", "Reply", "abort", "dribble", "json_reply", "refusal", "throttled", "write_raw"]
+__all__ = ["HTML", "JSON", "Reply", "abort", "dribble", "flood", "json_reply", "refusal", "throttled", "write_raw"]
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 HTML = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}
 _DRIBBLES = 8
+_FLOOD = 65_536
 # On, zero seconds: closing then sends RST. Windows has shorter members than everybody else.
 _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
@@ -100,6 +101,21 @@ async def dribble(request: web.BaseRequest, reply: Reply, clock: Clock, seconds:
         await wait_until(clock, clock.now() + seconds / _DRIBBLES)
         transport.write(reply.body[start : start + size])
     transport.close()
+
+
+async def flood(request: web.BaseRequest, reply: Reply, clock: Clock) -> None:
+    """Write the body of *reply* and then zeros without end, in chunks, until the client leaves."""
+    transport = request.transport
+    if transport is None:
+        return
+    headers = {**reply.headers, "Transfer-Encoding": "chunked"}
+    write_raw(request, Reply(reply.status, b"", headers), close=False)
+    piece = reply.body
+    while not transport.is_closing():
+        if transport.get_write_buffer_size() < 4 * _FLOOD:
+            transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            piece = bytes(_FLOOD)
+        await wait_until(clock, clock.now() + 0.001)
 
 
 def _head(reply: Reply) -> bytes:

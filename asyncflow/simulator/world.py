@@ -14,6 +14,7 @@ from asyncflow.simulator.counters import Counters, SimulatorStats
 from asyncflow.simulator.faults import FaultInjector, Faults
 from asyncflow.simulator.jobs import JobBook, Order, SimulatedJob
 from asyncflow.simulator.links import Links
+from asyncflow.simulator.media_tricks import TrickBook
 from asyncflow.simulator.playback import Player
 
 __all__ = ["Settings", "World"]
@@ -119,6 +120,7 @@ class World:
         if connections is not None:
             self.counters.open_connections = connections.open_connections
         self.player: Player = Player()
+        self.tricks: TrickBook = TrickBook()
         self.book: JobBook = JobBook(
             seed=settings.seed,
             speed=settings.speed,
