@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from asyncflow.errors import (
     TransportError,
     UsageError,
 )
-from asyncflow.protocol import Order, SubmitLine, content_of, is_ambiguous, line_of, order_of
+from asyncflow.protocol import Order, SubmitLine, is_ambiguous, order_of
 
 REF = "asyncflow-1"
 
@@ -85,9 +86,9 @@ def test_what_cannot_be_sent_is_refused(path: str, body: Any, words: str) -> Non
 
 def test_a_line_may_be_a_mapping() -> None:
     value = {"path": "google-flow/videos", "body": {"prompt": "x"}, "key": "a"}
-    assert line_of(value) == SubmitLine("google-flow/videos", {"prompt": "x"}, "a")
+    assert SubmitLine.of(value) == SubmitLine("google-flow/videos", {"prompt": "x"}, "a")
     line = SubmitLine("google-flow/images", {"prompt": "x"})
-    assert line_of(line) is line
+    assert SubmitLine.of(line) is line
 
 
 def nested(depth: int) -> list[Any]:
@@ -115,25 +116,35 @@ def nested(depth: int) -> list[Any]:
 )
 def test_a_line_that_cannot_be_sent_is_refused(value: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        line_of(value)
+        SubmitLine.of(value)
 
 
 def test_a_content_is_the_same_in_any_order_and_another_for_any_change() -> None:
     line = SubmitLine("google-flow/videos", {"prompt": "x", "seed": 1}, "a")
-    assert content_of(line) == content_of(SubmitLine("/v1/google-flow/videos", {"seed": 1, "prompt": "x"}, "b"))
+    assert line.content == SubmitLine("/v1/google-flow/videos", {"seed": 1, "prompt": "x"}, "b").content
     others = [SubmitLine("google-flow/images", dict(line.body)), SubmitLine(line.path, {"prompt": "x", "seed": 2})]
-    assert len({content_of(other) for other in (line, *others)}) == 3
+    assert len({other.content for other in (line, *others)}) == 3
     with pytest.raises(UsageError, match="as JSON"):
-        content_of(SubmitLine("google-flow/videos", {"prompt": object()}))
+        _ = SubmitLine("google-flow/videos", {"prompt": object()}).content
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
 def test_any_body_of_json_has_a_content(body: dict[str, Any]) -> None:
     try:
-        line = line_of({"path": "google-flow/of-tomorrow", "body": body})
+        line = SubmitLine.of({"path": "google-flow/of-tomorrow", "body": body})
     except UsageError:
         return
-    assert content_of(line) == content_of(SubmitLine(line.path, dict(reversed(body.items()))))
+    assert line.content == SubmitLine(line.path, dict(reversed(body.items()))).content
+
+
+def test_equal_lines_are_known_apart_and_keys_are_single() -> None:
+    seen: Counter[str] = Counter()
+    line, other = SubmitLine("google-flow/videos", {"prompt": "x"}), SubmitLine("google-flow/videos", {"prompt": "y"})
+    names = [each.known_as(seen) for each in (line, other, line, other)]
+    assert names == [f"{each.content[:16]}-{number}" for number in (1, 2) for each in (line, other)]
+    assert SubmitLine("google-flow/videos", {}, names[0]).known_as(seen) == names[0]
+    with pytest.raises(UsageError, match="the same key"):
+        SubmitLine("google-flow/images", {}, names[0]).known_as(seen)
 
 
 def test_a_line_shows_nothing_of_its_body() -> None:

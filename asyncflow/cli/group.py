@@ -24,6 +24,7 @@ COMMANDS = {
     "journal": "Look into the journal of a watch, export it, or prune it.",
     "resume": "Go on with the watch of a journal.",
     "simulate": "Serve a simulated useapi.net on this machine.",
+    "submit": "Create the jobs of a manifest, each once.",
     "watch": "Follow jobs until each has ended.",
 }
 """Each command is the function of its name in the module of its name; here it says of itself what `asyncflow --help` shows."""

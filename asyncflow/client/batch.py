@@ -196,9 +196,8 @@ class Core:
 
     async def _one(self, number: int, value: object, sink: Sink[Submission]) -> None:
         try:
-            line = protocol.line_of(value)
-            content = protocol.content_of(line)
-            key = self._key(line, content)
+            line = SubmitLine.of(value)
+            content, key = line.content, line.known_as(self._seen)
         except UsageError as error:
             sink.put(Submission("", number, "refused", error=Problem.of(error)))
             return
@@ -211,16 +210,6 @@ class Core:
             sink.put(known)
         else:
             await self._send(line, blank, sink)
-
-    def _key(self, line: SubmitLine, content: str) -> str:
-        """Return what the line is called in the journal. `UsageError` for a key that another line of the batch has."""
-        if line.key is None:
-            self._seen[content] += 1
-            return f"{content[:16]}-{self._seen[content]}"
-        self._seen[f"key {line.key}"] += 1
-        if self._seen[f"key {line.key}"] > 1:
-            raise UsageError("another line of the batch has the same key")
-        return line.key
 
     # -- what earlier batches left ---------------------------------------------------------------------------------------
 

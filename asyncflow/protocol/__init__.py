@@ -16,7 +16,7 @@ from asyncflow.protocol.requests import (
     stats_request,
     submit_request,
 )
-from asyncflow.protocol.submits import Order, SubmitLine, content_of, is_ambiguous, line_of, order_of
+from asyncflow.protocol.submits import Order, SubmitLine, is_ambiguous, order_of
 
 __all__ = [
     "SERVICES",
@@ -26,13 +26,11 @@ __all__ = [
     "SubmitLine",
     "asset_request",
     "cancel_request",
-    "content_of",
     "decode_answer",
     "decode_job",
     "file_request",
     "is_ambiguous",
     "job_request",
-    "line_of",
     "order_of",
     "read_nudge",
     "service_of",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 import msgspec
 from msgspec import field
@@ -17,7 +17,10 @@ from asyncflow.protocol.requests import Request, submit_request
 from asyncflow.records.base import Discreet
 from asyncflow.redaction import one_line
 
-__all__ = ["Order", "SubmitLine", "content_of", "is_ambiguous", "line_of", "order_of"]
+if TYPE_CHECKING:
+    from collections import Counter
+
+__all__ = ["Order", "SubmitLine", "is_ambiguous", "order_of"]
 
 _LONGEST_KEY = 200
 
@@ -65,8 +68,45 @@ class SubmitLine(Discreet, frozen=True, gc=False, forbid_unknown_fields=True):
     body: dict[str, Any] = field(default_factory=dict[str, Any])
     key: str | None = None
 
+    @classmethod
+    def of(cls, value: object) -> Self:
+        """Return the line that *value*, one already or a mapping with its members, is; `UsageError` says what is wrong with it.
+
+        What is returned can be sent, for all that can be known before.
+        """
+        try:
+            line = value if isinstance(value, cls) else msgspec.convert(value, cls)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise UsageError(_flaw(value, error)) from None
+        if line.key is not None and (not line.key.strip() or not line.key.isprintable() or len(line.key) > _LONGEST_KEY):
+            raise UsageError(f"the key of a line is printable text of at most {_LONGEST_KEY} characters")
+        order_of(line.path, line.body, "")
+        return line
+
+    @property
+    def content(self) -> str:
+        """A digest of path and body, the same however their members are ordered. `UsageError` if they cannot be sent."""
+        try:
+            content = msgspec.json.encode([_name(self.path), self.body], order="deterministic")
+        except (TypeError, ValueError, RecursionError) as error:
+            raise UsageError("the body of a submit cannot be written as JSON") from error
+        return sha256(content).hexdigest()
+
+    def known_as(self, seen: Counter[str]) -> str:
+        """Return by what the line is known in a journal; *seen* counts the lines of a batch, from its first one on.
+
+        `UsageError` for a key that a line before has.
+        """
+        name = self.content if self.key is None else f"key {self.key}"
+        seen[name] += 1
+        if self.key is None:
+            return f"{name[:16]}-{seen[name]}"
+        if seen[name] > 1:
+            raise UsageError("another line has the same key")
+        return self.key
+
     def __repr__(self) -> str:
-        return one_line(f"<SubmitLine {self.key or content_of(self)[:10]} {self.path}>")
+        return one_line(f"<SubmitLine {self.key or self.content[:10]} {self.path}>")
 
 
 def order_of(path: str, body: Mapping[str, Any], new_ref: str) -> Order:
@@ -89,30 +129,6 @@ def order_of(path: str, body: Mapping[str, Any], new_ref: str) -> Order:
         extras["replyRef"] = new_ref
     request = submit_request(path, {**body, **extras} if extras else body)
     return Order(request, reply_ref or extras.get("replyRef"), is_own_ref=bool(reply_ref))
-
-
-def line_of(value: object) -> SubmitLine:
-    """Return the line that *value*, a `SubmitLine` or a mapping with its members, is. `UsageError` says what is wrong with it.
-
-    What is returned can be sent, for all that can be known before.
-    """
-    try:
-        line = value if isinstance(value, SubmitLine) else msgspec.convert(value, SubmitLine)
-    except (msgspec.ValidationError, RecursionError) as error:
-        raise UsageError(_flaw(value, error)) from None
-    if line.key is not None and (not line.key.strip() or not line.key.isprintable() or len(line.key) > _LONGEST_KEY):
-        raise UsageError(f"the key of a line is printable text of at most {_LONGEST_KEY} characters")
-    order_of(line.path, line.body, "")
-    return line
-
-
-def content_of(line: SubmitLine) -> str:
-    """Return a digest of what *line* asks for, the same however its members are ordered. `UsageError` if that cannot be sent."""
-    try:
-        content = msgspec.json.encode([_name(line.path), line.body], order="deterministic")
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError("the body of a submit cannot be written as JSON") from error
-    return sha256(content).hexdigest()
 
 
 def is_ambiguous(error: Exception) -> bool:
