@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from asyncflow import Event, Unreachable
+from asyncflow import Abandoned, Event, Unreachable
 from asyncflow.cli.frame import Line, plain
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.words import change_line
@@ -94,7 +94,7 @@ class ChangeFeed(SummaryFeed):
         await super().finish([[], *lines])
 
     def _kind(self, event: Event) -> str:
-        return self._kind_of(event.job_id) if isinstance(event, Unreachable) else ""
+        return self._kind_of(event.job_id) if isinstance(event, Unreachable | Abandoned) else ""
 
 
 class ProgressFeed(SummaryFeed):

@@ -9,6 +9,7 @@ from contextlib import suppress
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 import asyncflow
 from asyncflow.cli.endings import Ending
@@ -18,13 +19,18 @@ from asyncflow.cli.outlet import complain
 __all__ = ["COMMANDS", "group", "run"]
 
 COMMANDS = {
+    "cancel": "Cancel Flow Music jobs.",
     "demo": "Watch two hundred simulated jobs run to their ends.",
     "download": "Fetch the files of jobs into a folder.",
+    "doctor": "Find out what is wrong, and say what to do.",
     "get": "Read one job.",
     "journal": "Look into the journal of a watch, export it, or prune it.",
+    "report": "Say what jobs cost and what they were worth.",
     "resume": "Go on with the watch of a journal.",
     "simulate": "Serve a simulated useapi.net on this machine.",
+    "stats": "Show the load of the accounts.",
     "submit": "Create the jobs of a manifest, each once.",
+    "wait": "Wait until each job has ended, or has begun.",
     "watch": "Follow jobs until each has ended.",
 }
 """Each command is the function of its name in the module of its name; here it says of itself what `asyncflow --help` shows."""
@@ -44,6 +50,11 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(import_module(f"asyncflow.cli.{cmd_name}"), cmd_name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands, and the options of the group, that begin like *incomplete*, without importing a command."""
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
         """Write the list of commands without importing any."""
         with formatter.section("Commands"):
@@ -52,7 +63,11 @@ class LazyGroup(click.Group):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 80,
+        "auto_envvar_prefix": "ASYNCFLOW",
+    },
     epilog="""\b
 Examples:
   asyncflow demo
@@ -63,6 +78,9 @@ Environment:
   USEAPI_TOKEN     the API token, user:<number>-...
   USEAPI_BASE_URL  another server than https://api.useapi.net
   NO_COLOR         no colours, like --no-color
+  ASYNCFLOW_CONFIG a file of settings, like --config
+  and every option of a command: ASYNCFLOW_WATCH_TIMEOUT=30m
+  The command line goes before the environment, and that before the file.
 
 \b
 Exit codes:
@@ -77,11 +95,19 @@ Exit codes:
 """,
 )
 @click.version_option(asyncflow.__version__, prog_name="asyncflow", message="%(prog)s %(version)s")
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    metavar="FILE",
+    help='Defaults of options, in TOML: [watch] timeout = "30m".',
+)
 @click.option("--no-color", is_flag=True, help="No colours.")
 @click.pass_context
-def group(ctx: click.Context, *, no_color: bool) -> None:
+def group(ctx: click.Context, *, config: str | None, no_color: bool) -> None:
     """Watch generation jobs on useapi.net until each has ended."""
     ctx.obj = no_color
+    if config is not None:
+        ctx.default_map = import_module("asyncflow.cli.config").read_config(config, ctx.command)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

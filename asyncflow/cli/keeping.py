@@ -9,7 +9,8 @@ import msgspec
 from asyncflow import Ended, Event, Journal, JournalEntry, JournalError
 from asyncflow.cli.outlet import complain
 from asyncflow.cli.tally import Tally
-from asyncflow.cli.words import one_line
+from asyncflow.cli.words import key_of, one_line
+from asyncflow.report import Ledger
 
 __all__ = ["Kept", "kept_in", "shown_name"]
 
@@ -23,9 +24,11 @@ class Kept:
         self._is_optional = is_optional
         self.job_ids: dict[str, None] = {}
         self._told: list[Event] = []
+        self._ledger = Ledger()
         for entry in entries:
             self.job_ids[entry.job_id] = None
             if entry.state == "handled" and entry.event is not None:
+                self._ledger.take(entry.event, key_of(entry.job_id))
                 self._told.append(_without_record(entry.event))
 
     def count_in(self, tally: Tally) -> None:
@@ -34,6 +37,8 @@ class Kept:
         for event in self._told:
             tally.apply(event, 0.0, now)
         self._told.clear()
+        # Made of the whole records: what was cut off of them to count here tells who was paid for captchas.
+        tally.ledger = self._ledger
 
     def warn(self) -> None:
         """Say that the journal has failed, if it has and the watch went on all the same."""

@@ -9,7 +9,7 @@ import msgspec
 from asyncflow import simulator
 from asyncflow.cli.durations import parse_duration
 
-__all__ = ["POSITIVE", "as_duration", "as_faults", "color_option", "json_option"]
+__all__ = ["POSITIVE", "as_duration", "as_faults", "color_option", "files_option", "json_option", "quiet_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -53,3 +53,22 @@ def color_option(command: F) -> F:
 def json_option(help_text: str) -> Callable[[F], F]:
     """Add --json, passed on as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help=help_text)
+
+
+def quiet_option(command: F) -> F:
+    """Add --quiet: the exit code says it all."""
+    return click.option("-q", "--quiet", is_flag=True, help="Print nothing but what --json asks for, and errors.")(command)
+
+
+def files_option(command: F) -> F:
+    """Add --file, passed on as `files`."""
+    option = click.option(
+        "-f",
+        "--file",
+        "files",
+        multiple=True,
+        type=click.Path(),
+        metavar="FILE",
+        help="Read ids from FILE, - for standard input.",
+    )
+    return option(command)

@@ -25,7 +25,7 @@ Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR; ASYNCFLOW_SECRET for
 --listen
 """,
 )
-@click.argument("name", metavar="JOURNAL")
+@click.argument("name", type=click.Path(dir_okay=False), metavar="JOURNAL")
 @watch_options
 def resume(*, name: str, **flags: Unpack[WatchFlags]) -> int:
     """Go on with the watch of a journal.

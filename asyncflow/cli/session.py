@@ -80,7 +80,7 @@ class Session:
         self.companions: Sequence[Companion] = ()
         self.journal: Journal | None = None
         self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], Watch] = self._watch_here
-        self._title = title
+        self.title = title
         self._watcher: Watch | None = None
         self._held: Counter[tuple[str, str]] = Counter()
         self._started: float | None = None
@@ -177,12 +177,22 @@ class Session:
         """Ask about a job soon; return whether it is watched."""
         return self._watcher is not None and self._watcher.nudge(job_id)
 
+    def let_go(self, job_id: str) -> None:
+        """Watch a job no longer: it has got as far as was wanted."""
+        self.tally.let_go(job_id)
+        if isinstance(self._watcher, JobWatcher):
+            self._watcher.discard(job_id)
+
     # -- what can be shown -----------------------------------------------------------------------------------------------
 
     @property
     def elapsed(self) -> float:
         """Seconds since the start."""
         return 0.0 if self._started is None else asyncio.get_running_loop().time() - self._started
+
+    def stats(self) -> WatchStats | None:
+        """Return how the watch is doing, None before it has begun."""
+        return None if self._watcher is None else self._watcher.stats()
 
     def gauges(self) -> Gauges:
         """Return the instruments of this moment."""
@@ -202,16 +212,15 @@ class Session:
         """Return what a terminal of *size* shows now."""
         now = asyncio.get_running_loop().time()
         extra = [line for companion in self.companions for line in companion.picture()]
-        return frame(self.tally, self.gauges(), self._title, self.elapsed, now, size=size, expect=self._expect, extra=extra)
+        return frame(self.tally, self.gauges(), self.title, self.elapsed, now, size=size, expect=self._expect, extra=extra)
 
     def progress(self) -> str:
         """Return how far the watch is, in one line."""
         return progress_line(self.tally, self.gauges(), self.elapsed)
 
     def kind_of(self, job_id: str) -> str:
-        """Return the kind of a running job, "" where it is not known."""
-        job = self.tally.running.get(job_id)
-        return "" if job is None else job.kind
+        """Return the kind of a job that runs or was given up, "" where it is not known."""
+        return self.tally.kind_of(job_id)
 
     def _expect(self, job: Running, age: float) -> float | None:
         return self.policy.expected_duration((job.service, job.kind, job.model), age)

@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 from statistics import median
 
-from asyncflow import Outcome
+from asyncflow import Outcome, RunReport
 from asyncflow.cli.durations import span
 from asyncflow.cli.frame import STYLES, WORDS, Gauges, Line
 from asyncflow.cli.tally import Kind, Tally
@@ -22,7 +22,7 @@ def summary(tally: Tally, gauges: Gauges, elapsed: float) -> list[Line]:
     if tally.done > 1:
         lines += [[], *_table(tally)]
     lines += [[], *_reasons(tally)] if tally.reasons else []
-    return [*lines, [], _requests(tally, gauges, elapsed)]
+    return [*lines, [], *_worth(tally.ledger.report()), _requests(tally, gauges, elapsed)]
 
 
 def _table(tally: Tally) -> list[Line]:
@@ -52,6 +52,15 @@ def _reasons(tally: Tally) -> list[Line]:
     if len(ranked) > _MOST_REASONS:
         lines.append([(f"and {count(len(ranked) - _MOST_REASONS, 'other reason')}", "dim")])
     return lines
+
+
+def _worth(report: RunReport) -> list[Line]:
+    parts = [f"{report.files.ok:,} of {count(report.files.total, 'file')}"] if report.files.total else []
+    if report.captchas.attempts:
+        parts.append(f"{count(report.captchas.attempts, 'captcha solution')}, about ${report.captchas.cost:,.2f}")
+    if used := sum(each.used for each in report.credits):
+        parts.append(f"{count(used, 'credit')} used")
+    return [[("; ".join(parts), "")]] if parts else []
 
 
 def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:

@@ -12,7 +12,8 @@ from operator import attrgetter
 
 from asyncflow import Abandoned, AsyncflowError, Changed, Ended, Event, Job, Outcome, Problem
 from asyncflow.cli.exit_codes import TIMEOUTS, ExitCode, verdict
-from asyncflow.cli.words import problem_text, reason_of
+from asyncflow.cli.words import key_of, problem_text, reason_of
+from asyncflow.report import Ledger
 
 __all__ = ["GIVEN_UP", "Running", "Speed", "Tally"]
 
@@ -20,6 +21,7 @@ GIVEN_UP = "given up"
 _BAD = (Outcome.PARTIAL, Outcome.NO_OUTPUT, Outcome.FAILED)
 _OLDEST = 7 * 86400.0
 _MOST_DURATIONS = 100_000
+_MOST_GIVEN_UP = 1000
 
 
 @dataclass(slots=True)
@@ -45,7 +47,7 @@ class Kind:
 class Tally:
     """Takes events in and keeps count; *job_ids* are those known from the start, *expected* how many there will be.
 
-    `silent` are the jobs whose last read failed, with the cause.
+    `silent` are the jobs whose last read failed, with the cause; `ledger` are the books for the report.
     """
 
     def __init__(self, job_ids: Iterable[str] = (), expected: int | None = None) -> None:
@@ -60,12 +62,18 @@ class Tally:
         self.failures: int = 0
         self.timed_out: int = 0
         self.lost: int = 0
+        self.ledger = Ledger()
+        self._given_up: dict[str, str] = {}
 
     # -- what comes in ---------------------------------------------------------------------------------------------------
 
     def added(self, job_id: str) -> None:
         """Note a job that is watched from now on."""
         self.unread[job_id] = None
+
+    def let_go(self, job_id: str) -> None:
+        """Note that a job is watched no longer, however it goes on."""
+        self._leave(job_id)
 
     def answered(self, job_id: str) -> None:
         """Note that a read of the job was answered."""
@@ -87,6 +95,7 @@ class Tally:
             case Ended(job):
                 self._leave(job.job_id)
                 self._end(job.kind, job.outcome)
+                self.ledger.ended(job)
                 if job.outcome in _BAD and (reason := reason_of(job)):
                     self.reasons[reason] += 1
                 kind = self._kind(job.kind)
@@ -115,7 +124,12 @@ class Tally:
             self.lost += 1
             self.reasons[problem_text(self.silent.get(job_id, problem))] += 1
         running = self._leave(job_id)
-        kind = job.kind if job is not None else running.kind if running is not None else ""
+        key = key_of(job_id) if running is None else (running.service, running.kind, running.model)
+        kind = key[1] if job is None else job.kind
+        self.ledger.abandoned(problem, job, key)
+        self._given_up[job_id] = kind
+        if len(self._given_up) > _MOST_GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
         self._end(kind, GIVEN_UP)
 
     def _leave(self, job_id: str) -> Running | None:
@@ -146,6 +160,11 @@ class Tally:
     def open_ids(self) -> list[str]:
         """The ids that are not over, longest-running first."""
         return [job.job_id for job in sorted(self.running.values(), key=attrgetter("born"))] + list(self.unread)
+
+    def kind_of(self, job_id: str) -> str:
+        """Return the kind of a job that runs or was given up lately, "" where it is not known."""
+        job = self.running.get(job_id)
+        return self._given_up.get(job_id, "") if job is None else job.kind
 
     def oldest(self, most: int) -> list[Running]:
         """Return up to *most* running jobs, longest-running first."""

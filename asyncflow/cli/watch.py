@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, NotRequired, TypedDict, TypeVar, Unpack
 
 import click
 
@@ -16,7 +16,7 @@ from asyncflow.cli.feeds import ChangeFeed, Feed, JsonFeed, SummaryFeed
 from asyncflow.cli.ids import collect_ids
 from asyncflow.cli.keeping import Kept, kept_in
 from asyncflow.cli.listen import LISTENING, Address
-from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
+from asyncflow.cli.options import POSITIVE, as_duration, color_option, files_option, json_option, quiet_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import host, open_client
 from asyncflow.cli.session import Session, Times, run, what_runs
@@ -42,6 +42,7 @@ class WatchFlags(TypedDict):
     rate: float | None
     concurrency: int
     listen: Address | None
+    quiet: NotRequired[bool]
     no_color: bool
 
 
@@ -57,6 +58,7 @@ def watch_options(command: F) -> F:
         click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second."),
         click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time."),
         *(option for companion in COMPANIONS for option in companion.options),
+        quiet_option,
         color_option,
     )
     for option in reversed(options):
@@ -84,8 +86,13 @@ ASYNCFLOW_SECRET: the secret in the replyUrl, else a new one for each run.
 """,
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Read ids from FILE, - for standard input.")
-@click.option("--journal", metavar="JOURNAL", help="Keep the watch in a file: asyncflow resume goes on with it.")
+@files_option
+@click.option(
+    "--journal",
+    type=click.Path(dir_okay=False),
+    metavar="JOURNAL",
+    help="Keep the watch in a file: asyncflow resume goes on with it.",
+)
 @click.option("--journal-optional", "is_optional", is_flag=True, help="Go on without the journal if it fails.")
 @watch_options
 def watch(
@@ -118,7 +125,7 @@ def follow(
     async def main() -> ExitCode:
         async with open_client(rate=flags["rate"], concurrency=flags["concurrency"], policy=policy) as client:
             session = Session(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
-            session.feeds = feeds(session, as_json=flags["as_json"], no_color=flags["no_color"])
+            session.feeds = feeds(session, as_json=flags["as_json"], quiet=flags.get("quiet", False), no_color=flags["no_color"])
             session.journal = None if kept is None else kept.journal
             session.companions = [*companions, *asked_for]
             await session.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
@@ -134,8 +141,10 @@ def follow(
             kept.warn()
 
 
-def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:
+def feeds(session: Session, *, as_json: bool, quiet: bool, no_color: bool) -> list[Feed]:
     """Return where the events of *session* go: JSON to standard output alone, words to where there is room for them."""
+    if quiet:
+        return [JsonFeed(Outlet(sys.stdout))] if as_json else []
     if not as_json:
         if is_live(sys.stdout):
             return [live_feed(sys.stdout, session.picture, no_color=no_color)]

@@ -5,7 +5,21 @@ Everything that came from outside passes `one_line` on its way to a screen.
 
 from functools import lru_cache
 
-from asyncflow import Abandoned, Changed, Ended, Event, Expiring, Job, Outcome, Problem, Unreachable, redaction
+from asyncflow import (
+    Abandoned,
+    Changed,
+    Ended,
+    Event,
+    Expiring,
+    Job,
+    Outcome,
+    Problem,
+    Unreachable,
+    UsageError,
+    redaction,
+    report,
+    service_of,
+)
 from asyncflow.cli.durations import span
 from asyncflow.redaction import digest
 
@@ -13,6 +27,7 @@ __all__ = [
     "OUTCOMES",
     "change_line",
     "count",
+    "key_of",
     "one_line",
     "outcome_detail",
     "problem_text",
@@ -45,6 +60,14 @@ def some_digests(job_ids: list[str], most: int = 5) -> str:
     """Return the first digests of *job_ids* and how many there are besides."""
     shown = ", ".join(digest(job_id) for job_id in job_ids[:most])
     return f"{shown} and {len(job_ids) - most:,} more" if len(job_ids) > most else shown
+
+
+def key_of(job_id: str) -> tuple[str, str, str]:
+    """Return the service of a job that was never read, by its id, and that its kind and its model are not known."""
+    try:
+        return service_of(job_id), "", ""
+    except UsageError:
+        return "", "", ""
 
 
 def change_line(event: Event, kind: str = "") -> str:
@@ -81,12 +104,7 @@ def outcome_detail(job: Job) -> str:
 
 def reason_of(job: Job) -> str:
     """Return why *job* failed or lacks files, as far as its record tells."""
-    failure = job.failure
-    if failure is not None and (failure.reason or failure.message or failure.code is not None):
-        return one_line(str(failure.reason or failure.message or failure.code))
-    if job.failed_reasons:
-        return one_line(job.failed_reasons[-1])
-    return "" if job.outcome is Outcome.SUCCEEDED else "no reason given"
+    return one_line(report.reason_of(job))
 
 
 def problem_text(problem: Problem) -> str:
