@@ -1,6 +1,6 @@
 """Hand asyncflow your job ids: it tells every status change, each outcome exactly once, and loses nothing.
 
-The names below are the public contract, with `asyncflow.records`, `asyncflow.simulator` and `asyncflow.testing`; each is
+The names below are the public contract, with those of `asyncflow.records`, `simulator`, `telemetry` and `testing`; each is
 loaded when it is first used, so that `import asyncflow` costs next to nothing. Imports point down this map and never up
 (tests/test_architecture.py holds it):
 
@@ -10,7 +10,9 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     events, protocol                what a watch reports; requests out, answers in
     report                          what a run cost and what it was worth
     polling, pacing                 when to ask about each job, and how fast to ask at all
+    telemetry                       facts about our own work, and the hooks that hear of them
     ------------------------------- pure above: no clock, no I/O, no asyncio
+    logs                            the standard library's logging, redacted
     stream                          an async iterator over tasks that it owns
     watcher                         JobWatcher: poll many jobs, yield their events
     client                          AsyncClient: outbound HTTP
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from asyncflow.client import (
         AsyncClient,
         SubmitBatch,
+    )
+    from asyncflow.dashboard import (
+        Dashboard,
     )
     from asyncflow.download import (
         Downloader,
@@ -126,6 +131,7 @@ __all__ = [
     "AuthenticationError",
     "BadRequestError",
     "Changed",
+    "Dashboard",
     "DecodeError",
     "DownloadError",
     "DownloadProgress",
@@ -193,6 +199,7 @@ _HOMES = {
     "AuthenticationError": "errors",
     "BadRequestError": "errors",
     "Changed": "events",
+    "Dashboard": "dashboard",
     "DecodeError": "errors",
     "DownloadError": "errors",
     "DownloadProgress": "download",

@@ -18,6 +18,8 @@ import pytest
 from test_architecture import loaded_by
 from test_docs import BLOCKS, ROOT, Block, simulator
 
+from asyncflow import Journal
+
 if TYPE_CHECKING:
     from asyncflow.simulator import Simulator
 
@@ -25,7 +27,7 @@ __all__ = ["simulator"]
 
 COMMAND = Path(sys.executable).with_name("asyncflow")
 EXAMPLES = [block for block in BLOCKS if block.language == "sh" and "pip install" not in block.text]
-SERVERS = [block for block in EXAMPLES if "asyncflow simulate" in block.text]
+SERVERS = [block for block in EXAMPLES if re.search("asyncflow (simulate|dashboard)", block.text)]
 
 
 def by_name(blocks: list[Block]) -> list[object]:
@@ -57,6 +59,9 @@ async def test_a_shell_example_runs(block: Block, simulator: Simulator, tmp_path
 @pytest.mark.asyncio
 @pytest.mark.parametrize("block", by_name(SERVERS))
 async def test_a_server_example_starts(block: Block, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run.db")
+    await journal.open(lambda _: None)
+    await journal.aclose()
     process = await start("exec " + re.sub(r"--port \d+", "--port 0", block.text), tmp_path)
     assert process.stdout is not None
     first = await asyncio.wait_for(process.stdout.readline(), 30)

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from math import exp, log
 from statistics import NormalDist
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,7 @@ from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.session import Session, Times, run, what_runs
 from asyncflow.cli.tally import Tally
 from asyncflow.cli.terminal import is_live, live_feed
+from asyncflow.cli.web import WEB, with_web_options
 from asyncflow.cli.words import count
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ Examples:
   asyncflow demo
   asyncflow demo --jobs 1000 --faults heavy
   asyncflow demo --jobs 50 --faults none --json
+  asyncflow demo --web --web-stay
 
 \b
 No token, no network: the service is simulated on a free port of this
@@ -63,8 +65,18 @@ every outcome is what the simulator has on its books.
 @click.option("--faults", callback=as_faults, default="some", show_default=True, help="none, some, heavy, or members.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed makes the same jobs.")
 @json_option("Print each event as a line of JSON; words go to stderr.")
+@with_web_options
 @color_option
-def demo(*, jobs: int, speed: float, faults: simulator.Faults, seed: int, as_json: bool, no_color: bool) -> int:
+def demo(
+    *,
+    jobs: int,
+    speed: float,
+    faults: simulator.Faults,
+    seed: int,
+    as_json: bool,
+    no_color: bool,
+    **flags: Any,  # noqa: ANN401 - those of the page
+) -> int:
     """Watch simulated video, image and song jobs run to their ends.
 
     Some fail, some lack files, and the service has a bad day: connections break, answers are garbled, requests are refused.
@@ -78,7 +90,7 @@ def demo(*, jobs: int, speed: float, faults: simulator.Faults, seed: int, as_jso
                 session = Session(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
                 verdicts = Verdicts(service, created(service, jobs, tally, _ARRIVAL / speed))
                 session.feeds = feeds(session, as_json=as_json, no_color=no_color)
-                session.companions = [verdicts]
+                session.companions = [verdicts, *filter(None, [WEB.make(flags)])]
                 await session.follow([], Times(), concurrency=100)
             return verdicts.code
 

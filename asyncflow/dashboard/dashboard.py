@@ -116,6 +116,12 @@ class Dashboard:
             self.model.apply(event, self._now())
         self._bell.ring()
 
+    async def recall(self, journal: Journal) -> None:
+        """Show what *journal* holds already, once: a watch tells only what is new. `JournalError` if it cannot be read."""
+        if journal.path.exists():
+            await JournalSource(journal).refresh(self.model)
+            self._bell.ring()
+
     def __repr__(self) -> str:
         return f"<Dashboard of {len(self.model)} jobs>"
 

@@ -5,6 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from asyncflow import Failure, Outcome
@@ -36,6 +37,7 @@ _KINDS = {
 _NO_REASON = "no reason given"
 
 
+@lru_cache(maxsize=4096)
 def plain(text: str | None, longest: int = _LONGEST_TEXT) -> str:
     """Return *text* in one line, without secrets, at most *longest* characters of it."""
     line = one_line(text or "")
