@@ -98,7 +98,8 @@ class Template:
 def numbered(name: str, number: int) -> str:
     """Return another name for a file where *name* is taken: `a.mp4` is followed by `a-2.mp4`."""
     stem, dot, ext = name.rpartition(".")
-    return f"{stem}-{number}{dot}{ext}"
+    suffix = f"-{number}{dot}{ext}"
+    return _cut(stem, _LONGEST_BYTES - len(suffix)) + suffix
 
 
 def collision_key(name: str) -> str:

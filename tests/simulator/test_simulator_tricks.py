@@ -46,8 +46,9 @@ async def test_a_trick_is_played_once_and_then_the_host_is_right_again(trick: st
         except (aiohttp.ClientError, ConnectionError):
             assert trick in BROKEN | {"wrong_length", "announced_terabyte"}
         else:
-            assert trick not in BROKEN
-            assert (tricked[:2], dict(tricked[2])) != (right[:2], dict(right[2]))
+            # After a reset before any answer aiohttp asks again by itself.
+            assert trick not in BROKEN - {"reset"}
+            assert trick == "reset" or (tricked[:2], dict(tricked[2])) != (right[:2], dict(right[2]))
         assert (await ask(link, {"Range": "bytes=8000-"}))[:2] == right[:2]
         assert simulator.stats().faults == {trick: 1}
 
