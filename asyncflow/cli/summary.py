@@ -22,7 +22,8 @@ def summary(tally: Tally, gauges: Gauges, elapsed: float) -> list[Line]:
     if tally.done > 1:
         lines += [[], *_table(tally)]
     lines += [[], *_reasons(tally)] if tally.reasons else []
-    return [*lines, [], *_worth(tally.ledger.report()), _requests(tally, gauges, elapsed)]
+    worth = _worth(tally.ledger.report()) if tally.done > 1 else []
+    return [*lines, [], *worth, _requests(tally, gauges, elapsed)]
 
 
 def _table(tally: Tally) -> list[Line]:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from operator import attrgetter
 
 from asyncflow import Abandoned, AsyncflowError, Changed, Ended, Event, Job, Outcome, Problem
@@ -22,6 +23,7 @@ _BAD = (Outcome.PARTIAL, Outcome.NO_OUTPUT, Outcome.FAILED)
 _OLDEST = 7 * 86400.0
 _MOST_DURATIONS = 100_000
 _MOST_GIVEN_UP = 1000
+_MOST_STALE = 1000
 
 
 @dataclass(slots=True)
@@ -63,6 +65,8 @@ class Tally:
         self.timed_out: int = 0
         self.lost: int = 0
         self.ledger = Ledger()
+        self._by_age: list[tuple[float, int, Running]] = []
+        self._order = count()
         self._given_up: dict[str, str] = {}
 
     # -- what comes in ---------------------------------------------------------------------------------------------------
@@ -113,7 +117,14 @@ class Tally:
             return
         age = (wall_time - job.created_at).total_seconds() if job.created_at is not None else 0.0
         born = now - age if 0 < age < _OLDEST else now
-        self.running[job.job_id] = Running(job.job_id, job.service, job.kind, job.model or "", job.status, born)
+        self.running[job.job_id] = running = Running(job.job_id, job.service, job.kind, job.model or "", job.status, born)
+        heapq.heappush(self._by_age, (born, next(self._order), running))
+        if len(self._by_age) > 2 * len(self.running) + _MOST_STALE:
+            self._by_age = [entry for entry in self._by_age if self._is_running(entry[2])]
+            heapq.heapify(self._by_age)
+
+    def _is_running(self, job: Running) -> bool:
+        return self.running.get(job.job_id) is job
 
     def _abandon(self, job_id: str, problem: Problem, job: Job | None) -> None:
         # A job that could not be read when its time was up is lost, not late.
@@ -167,8 +178,15 @@ class Tally:
         return self._given_up.get(job_id, "") if job is None else job.kind
 
     def oldest(self, most: int) -> list[Running]:
-        """Return up to *most* running jobs, longest-running first."""
-        return heapq.nsmallest(most, self.running.values(), key=attrgetter("born"))
+        """Return up to *most* running jobs, longest-running first; what that takes does not grow with the number of jobs."""
+        found: list[tuple[float, int, Running]] = []
+        while self._by_age and len(found) < most:
+            entry = heapq.heappop(self._by_age)
+            if self._is_running(entry[2]):
+                found.append(entry)
+        for entry in found:
+            heapq.heappush(self._by_age, entry)
+        return [job for _, _, job in found]
 
 
 class Speed:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
@@ -26,6 +28,29 @@ def test_the_longest_running_come_first() -> None:
     tally = tally_of(Changed(job("a", age=5)), Changed(job("b", age=60)), Changed(job("c", age=30)))
     assert [(running.job_id, running.born) for running in tally.oldest(2)] == [("b", 40.0), ("c", 70.0)]
     assert tally.open_ids == ["b", "c", "a"]
+
+
+def test_the_oldest_are_found_among_thousands_that_come_and_go() -> None:
+    random, tally = Random(1), Tally()
+    for number in range(5000):
+        tally.apply(Changed(job(f"{number}", age=random.randrange(1, 500))), 1000.0, NOON)
+        if number % 3:
+            tally.apply(Ended(job(random.choice(list(tally.running)), "completed", OK)), 1000.0, NOON)
+        if number % 500 == 0:
+            oldest = sorted(tally.running.values(), key=lambda running: running.born)[:20]
+            assert [running.born for running in tally.oldest(20)] == [running.born for running in oldest]
+            assert len(set(map(id, tally.oldest(20)))) == len(oldest)
+    assert len(tally._by_age) <= 2 * len(tally.running) + 1000
+    assert len(tally.oldest(10_000)) == len(tally.running)
+
+
+def test_a_job_that_was_given_up_still_has_a_kind_for_a_while() -> None:
+    tally = tally_of(Changed(job("a")), given_up("a", "not_found"), given_up("b", "not_found"))
+    assert (tally.kind_of("a"), tally.kind_of("b"), tally.kind_of("c")) == ("video", "", "")
+    for number in range(1001):
+        tally.apply(given_up(f"{number}", "not_found"), 100.0, NOON)
+    assert tally.kind_of("a") == ""
+    assert len(tally._given_up) == 1000
 
 
 @pytest.mark.parametrize("age", [-3600, 30 * 86400])

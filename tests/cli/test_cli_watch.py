@@ -29,12 +29,12 @@ def in_file(path: Path, ids: list[str]) -> str:
 
 
 def test_a_line_a_change_and_a_summary(command: Command, service: SimulatorThread) -> None:
-    [job_id] = service.seed_jobs(kind="video", fate="success", duration=150)
+    [job_id] = service.seed_jobs(kind="video", fate="success", duration=600)
     done = command("watch", job_id, "--interval", "300ms")
     assert (done.returncode, done.stderr) == (0, "")
     *changes, blank, summary, _, requests = done.stdout.splitlines()
     assert re.fullmatch(rf"\d\d:\d\d:\d\d  {digest(job_id)}  video   (created|started)", changes[0])
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d  {digest(job_id)}  video   succeeded: 1 file, 2\.5 s", changes[-1])
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d  {digest(job_id)}  video   succeeded: 1 file, 10 s", changes[-1])
     assert blank == ""
     assert summary.startswith("1 job in ")
     assert "request" in requests
