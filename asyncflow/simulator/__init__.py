@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from asyncflow.simulator.calls import SubmitTruth
     from asyncflow.simulator.clock import ManualClock
     from asyncflow.simulator.counters import SimulatorStats
     from asyncflow.simulator.facts import Fate
@@ -30,6 +31,7 @@ __all__ = [
     "Simulator",
     "SimulatorStats",
     "SimulatorThread",
+    "SubmitTruth",
 ]
 
 _ROOMS = {
@@ -44,6 +46,7 @@ _ROOMS = {
     "Simulator": "server",
     "SimulatorStats": "counters",
     "SimulatorThread": "thread",
+    "SubmitTruth": "calls",
 }
 
 

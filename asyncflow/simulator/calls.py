@@ -3,15 +3,19 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import msgspec
+from msgspec import Struct
 
 from asyncflow.simulator.facts import Fate
 from asyncflow.simulator.jobs import SimulatedJob
 from asyncflow.simulator.wire import Reply, json_reply
-from asyncflow.simulator.world import World
 
-__all__ = ["Call", "Handler", "Refused", "chosen_fate", "fields_of", "text"]
+if TYPE_CHECKING:
+    from asyncflow.simulator.world import World
+
+__all__ = ["Call", "Handler", "Refused", "SubmitTruth", "chosen_fate", "fields_of", "text"]
 
 _REPLY_URL_LIMIT = 2000
 _FATE_TAG = re.compile(r"#([a-z_]+)")
@@ -19,7 +23,10 @@ _FATE_TAG = re.compile(r"#([a-z_]+)")
 
 @dataclass(slots=True)
 class Call:
-    """One request. *path* and *query* are raw, as they stood on the wire; *job* is set by a read, for the accounts."""
+    """One request. *path* and *query* are raw, as they stood on the wire.
+
+    *job* is set by a read, for the accounts; *made* by a submit.
+    """
 
     method: str
     path: str
@@ -27,9 +34,42 @@ class Call:
     body: bytes
     now: float
     job: SimulatedJob | None = None
+    made: SimulatedJob | None = None
 
 
-Handler = Callable[[World, Call], Reply | Awaitable[Reply]]
+class SubmitTruth(Struct, frozen=True, kw_only=True):
+    """What is true about one submit that arrived, whatever its sender has been told.
+
+    *at* is when it came, in seconds since the simulator's start. *ended* is the status of its answer, or the name of the fault
+    that kept the answer from its sender; *job_id* is the job that it made, None if it made none.
+    """
+
+    at: float
+    path: str
+    request: dict[str, object]
+    reply_ref: str | None
+    ended: str
+    job_id: str | None
+
+    @classmethod
+    def of(cls, call: Call, ended: str) -> Self:
+        """Return what *call* was."""
+        try:
+            request = msgspec.json.decode(call.body, type=dict[str, object])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            request = {}
+        reply_ref = request.get("replyRef")
+        return cls(
+            at=call.now,
+            path=call.path,
+            request=request,
+            reply_ref=reply_ref if isinstance(reply_ref, str) else None,
+            ended=ended,
+            job_id=None if call.made is None else call.made.facts.job_id,
+        )
+
+
+Handler = Callable[["World", Call], Reply | Awaitable[Reply]]
 
 
 class Refused(Exception):  # noqa: N818 - not an error of ours: it carries the service's refusal

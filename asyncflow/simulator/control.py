@@ -134,6 +134,10 @@ def _truth(world: World, _: bytes) -> object:
     return [job.truth(now) for job in world.book.jobs]
 
 
+def _submits(world: World, _: bytes) -> object:
+    return world.submits
+
+
 def _media(world: World, _: bytes) -> object:
     return [truth for job in world.book.jobs for truth in list_media(world, job)]
 
@@ -151,6 +155,7 @@ _ANSWERS: dict[tuple[str, str], Callable[[World, bytes], object]] = {
     ("PATCH", "faults"): _change_faults,
     ("GET", "stats"): _stats,
     ("GET", "truth"): _truth,
+    ("GET", "submits"): _submits,
     ("GET", "media"): _media,
     ("POST", "play"): _play,
 }

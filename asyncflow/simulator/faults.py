@@ -62,9 +62,9 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
     seconds, HTTP date, the body's `retryAfter`, or not at all.
 
     Probabilities: *throttle* (429), *server_error* (one of *server_errors*), *reset* (nothing was done), *lost_answer* (all
-    was done, then RST), *reset_midway* (RST inside the body), *truncate* (the body ends early), *garble* (200 and no JSON),
-    *hang* (no answer), *slow* (the body dribbles for *slow_seconds*), *callback_lost*, *callback_twice*. *callback_delay*:
-    seconds, or a range.
+    was done, then RST), *lost_to_gateway* (all was done, then the page of a gateway that gave up), *reset_midway* (RST inside
+    the body), *truncate* (the body ends early), *garble* (200 and no JSON), *hang* (no answer), *slow* (the body dribbles for
+    *slow_seconds*), *callback_lost*, *callback_twice*. *callback_delay*: seconds, or a range.
 
     *refuse_with*: every request is refused with this status. *broken_accounts*: addresses whose session is dead (596).
     *failed*, *partial*, *no_media*, *refused*, *unlinked*, *endless*: probabilities of the fates of new jobs.
@@ -81,6 +81,7 @@ class Faults(Struct, kw_only=True, forbid_unknown_fields=True):
     server_errors: tuple[int, ...] = (500, 502, 503, 524)
     reset: float = 0.0
     lost_answer: float = 0.0
+    lost_to_gateway: float = 0.0
     reset_midway: float = 0.0
     truncate: float = 0.0
     garble: float = 0.0
@@ -149,7 +150,7 @@ class Verdict(Struct, frozen=True):
 
 
 _CALM = Verdict()
-_AFTER_WORK = ("lost_answer", "reset_midway", "truncate", "garble", "hang", "slow")
+_AFTER_WORK = ("lost_answer", "lost_to_gateway", "reset_midway", "truncate", "garble", "hang", "slow")
 
 
 class FaultInjector:

@@ -74,7 +74,7 @@ def read_asset(world: World, call: Call) -> Reply:
 def _create_video(operation: str, allowed: re.Pattern[str], required: tuple[str, ...]) -> Handler:
     async def create(world: World, call: Call) -> Reply:
         fields = fields_of(call, allowed, required)
-        job = _make(world, fields, "video", operation)
+        call.made = job = _make(world, fields, "video", operation)
         if fields.get("async") is True:
             return json_reply(201, flow_records.created_answer(job.facts, world.wall(job.born)))
         return await _wait_for(world, job)
@@ -83,7 +83,8 @@ def _create_video(operation: str, allowed: re.Pattern[str], required: tuple[str,
 
 
 async def _create_images(world: World, call: Call) -> Reply:
-    return await _wait_for(world, _make(world, fields_of(call, _IMAGE, ("prompt",)), "image", "images"))
+    call.made = job = _make(world, fields_of(call, _IMAGE, ("prompt",)), "image", "images")
+    return await _wait_for(world, job)
 
 
 def _make(world: World, fields: dict[str, object], kind: str, operation: str) -> SimulatedJob:
@@ -127,7 +128,7 @@ def _concatenate(world: World, call: Call) -> Reply:
     if not 2 <= len(inputs) <= 10:
         raise Refused(400, "Parameter media must hold 2 to 10 items")
     order = Order(operation="concatenate", duration=0.0, fate=Fate.SUCCESS, inputs=len(inputs), request=fields, submitted=True)
-    job = world.add_job(order)
+    call.made = job = world.add_job(order)
     return json_reply(200, flow_records.sync_answer(job.facts, world.wall(job.born), world.links))
 
 

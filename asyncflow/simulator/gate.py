@@ -8,7 +8,7 @@ from email.utils import format_datetime
 from aiohttp import web
 
 from asyncflow.simulator import flow_service, music_service
-from asyncflow.simulator.calls import Call, Handler, Refused
+from asyncflow.simulator.calls import Call, Handler, Refused, SubmitTruth
 from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.control import answer_control
 from asyncflow.simulator.facts import iso
@@ -63,6 +63,8 @@ class Gate:
             ended, response = "413", refusal(413).response()
         finally:
             counters.end(kind, ended)
+            if kind == "submit":
+                self.world.submits.append(SubmitTruth.of(call, ended))
         return response
 
     async def _judge(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> tuple[str, web.Response]:
@@ -146,6 +148,8 @@ class Gate:
                 abort(request)
             case "truncate":
                 write_raw(request, reply, share=0.5)
+            case "lost_to_gateway":
+                write_raw(request, refusal(world.injector.random.choice((502, 504, 524))))
             case "garble":
                 write_raw(request, Reply(200, _GARBLED))
             case _:

@@ -51,7 +51,7 @@ def _find(world: World, call: Call) -> SimulatedJob:
 
 
 async def _create_music(world: World, call: Call) -> Reply:
-    return await _create(world, fields_of(call, _MUSIC, ("prompt",)), "music")
+    return await _create(world, call, fields_of(call, _MUSIC, ("prompt",)), "music")
 
 
 async def _edit_music(world: World, call: Call) -> Reply:
@@ -61,16 +61,16 @@ async def _edit_music(world: World, call: Call) -> Reply:
         raise Refused(400, f"Parameter operation must be one of {', '.join(_OPERATIONS)}")
     if operation == "stems":
         return _split_stems(world, fields)
-    return await _create(world, fields, operation)
+    return await _create(world, call, fields, operation)
 
 
-async def _create(world: World, fields: dict[str, object], operation: str) -> Reply:
+async def _create(world: World, call: Call, fields: dict[str, object], operation: str) -> Reply:
     mode = fields.get("mode", "sync")
     if mode not in {"sync", "async"}:
         raise Refused(400, "Parameter mode must be sync or async")
     order = Order(kind="music", operation=operation, fate=chosen_fate(fields), model=text(fields, "model"), submitted=True)
     order.email, order.request, order.reply_url = _free_account(world, text(fields, "email")), fields, text(fields, "replyUrl")
-    job = world.add_job(order)
+    call.made = job = world.add_job(order)
     if mode == "async":
         return json_reply(
             201, music_records.record(job.facts, "pending", created=job.scenario.created, updated=None, links=world.links)

@@ -9,6 +9,7 @@ from typing import Self
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from asyncflow.simulator.calls import SubmitTruth
 from asyncflow.simulator.clock import Clock, LoopClock
 from asyncflow.simulator.control import Seeding, seed
 from asyncflow.simulator.counters import SimulatorStats
@@ -191,6 +192,10 @@ class Simulator:
         world = self._running()
         now = world.now()
         return [job.truth(now) for job in world.book.jobs]
+
+    def submits(self) -> list[SubmitTruth]:
+        """Return the truth about every submit that has come to an end, in that order."""
+        return list(self._running().submits)
 
     def media(self, job_id: str) -> list[MediaTruth]:
         """Return the files that the job's main links lead to, with checksums; raises KeyError if there is no such job."""

@@ -8,6 +8,7 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self, TypedDict, TypeVar, Unpack
 
+from asyncflow.simulator.calls import SubmitTruth
 from asyncflow.simulator.counters import SimulatorStats
 from asyncflow.simulator.facts import Fate
 from asyncflow.simulator.faults import Faults
@@ -128,6 +129,10 @@ class SimulatorThread:
     def truth(self) -> list[JobTruth]:
         """Return the truth about every job."""
         return self._call(self._simulator.truth)
+
+    def submits(self) -> list[SubmitTruth]:
+        """Return the truth about every submit."""
+        return self._call(self._simulator.submits)
 
     def media(self, job_id: str) -> list[MediaTruth]:
         """Return the files of a job, with checksums."""

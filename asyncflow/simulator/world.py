@@ -7,6 +7,7 @@ shortens the lives of jobs.
 import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from asyncflow.simulator.callbacks import Outbox
 from asyncflow.simulator.clock import Clock
@@ -16,6 +17,9 @@ from asyncflow.simulator.jobs import JobBook, Order, SimulatedJob
 from asyncflow.simulator.links import Links
 from asyncflow.simulator.media_tricks import TrickBook
 from asyncflow.simulator.playback import Player
+
+if TYPE_CHECKING:
+    from asyncflow.simulator.calls import SubmitTruth
 
 __all__ = ["Settings", "World"]
 
@@ -120,6 +124,7 @@ class World:
         if connections is not None:
             self.counters.open_connections = connections.open_connections
         self.player: Player = Player()
+        self.submits: list[SubmitTruth] = []
         self.tricks: TrickBook = TrickBook()
         self.book: JobBook = JobBook(
             seed=settings.seed,
