@@ -10,7 +10,7 @@ import pytest
 from samples import Case, cases, records
 
 from asyncflow.errors import AsyncflowError, RateLimitedError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Unreachable
+from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Submission, Unreachable
 from asyncflow.protocol import decode_job
 
 if TYPE_CHECKING:
@@ -94,3 +94,21 @@ def test_a_repeated_event_has_the_same_key() -> None:
         assert event.key[0] == JOB_ID
     assert Ended(job).key == (JOB_ID, job.status)
     assert len({event.key for event in events_of(job) if not isinstance(event, Changed)}) > 2
+
+
+@pytest.mark.parametrize("of", every_record(), ids=lambda of: of.name)
+def test_submission_is_one_line_of_json_that_gives_it_back(of: Case) -> None:
+    job = decode_job(of.service, of.body, of.asked_id)
+    submission = Submission("k", 3, "submitted", "google-flow/videos", job.job_id, job, requested_at=SINCE, content="c0")
+    line = msgspec.json.encode(submission)
+    assert b"\n" not in line
+    assert msgspec.json.decode(line, type=Submission) == submission
+    assert msgspec.json.decode(line)["type"] == submission.type == "submission"
+    assert not [secret for secret in ("@", "Signature", "email:", "Paper boats") if secret in repr(submission)]
+
+
+def test_submission_tells_its_job_or_why_there_is_none() -> None:
+    assert repr(Submission("kite", 1, "submitted", job_id=JOB_ID)) == "<Submission kite submitted: job 8244f1551f>"
+    assert repr(Submission("kite", 1, "submitted")) == "<Submission kite submitted: without a job>"
+    refused = Submission("a\nb", 1, "refused", error=Problem.of(ERROR))
+    assert repr(refused) == "<Submission a b refused: <Problem rate_limited: account <e-mail>: slow down>>"
