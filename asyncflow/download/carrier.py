@@ -104,7 +104,7 @@ class Carrier:
     ) -> aiohttp.ClientResponse:
         try:
             # Of the head only: how long a body may take is the business of whoever reads it.
-            with anyio.fail_after(timeout + _CONNECT_TIMEOUT):
+            with anyio.fail_after(timeout):
                 return await session.get(url, headers=headers, allow_redirects=False)
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, OSError, ValueError) as error:
             raise no_answer(error) from _discreet(error)
