@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["simulator"]
 
 COMMAND = Path(sys.executable).with_name("asyncflow")
-EXAMPLES = [block for block in BLOCKS if block.language == "sh" and "pip install" not in block.text]
+EXAMPLES = [
+    block
+    for block in BLOCKS
+    if block.language == "sh" and not re.search("pip install|--store|_STORE|asyncflow cluster", block.text)
+]
 SERVERS = [block for block in EXAMPLES if re.search("asyncflow (simulate|dashboard)", block.text)]
 
 

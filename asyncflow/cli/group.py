@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "group", "run"]
 
 COMMANDS = {
     "cancel": "Cancel Flow Music jobs.",
+    "cluster": "Look after the watch list that workers share.",
     "demo": "Watch two hundred simulated jobs run to their ends.",
     "download": "Fetch the files of jobs into a folder.",
     "doctor": "Find out what is wrong, and say what to do.",
@@ -32,6 +33,7 @@ COMMANDS = {
     "submit": "Create the jobs of a manifest, each once.",
     "wait": "Wait until each job has ended, or has begun.",
     "watch": "Follow jobs until each has ended.",
+    "worker": "Poll the jobs of a store, beside other workers.",
 }
 """Each command is the function of its name in the module of its name; here it says of itself what `asyncflow --help` shows."""
 

@@ -21,6 +21,7 @@ from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import host, open_client
 from asyncflow.cli.session import Session, Times, run, what_runs
 from asyncflow.cli.tally import Tally
+from asyncflow.cli.storing import STORING
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.words import count
 
@@ -28,7 +29,7 @@ __all__ = ["COMPANIONS", "WatchFlags", "follow", "watch", "watch_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPANIONS: tuple[CompanionOptions, ...] = (LISTENING, DOWNLOADING)
+COMPANIONS: tuple[CompanionOptions, ...] = (STORING, LISTENING, DOWNLOADING)
 """What may run beside a watch. Their options are read by themselves: `WatchFlags` names only those that `follow` reads."""
 
 
@@ -73,6 +74,7 @@ Examples:
   asyncflow watch "$JOB_ID" --json > events.jsonl
   grep -v song ids.txt | asyncflow watch -f -
   asyncflow watch --journal run.db --file ids.txt
+  asyncflow watch --store redis://localhost:6379/0 --file ids.txt
 
 \b
 A file holds one id a line; blank lines, # comments and doubles are passed

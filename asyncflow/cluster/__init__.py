@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from asyncflow.cluster.deliveries import EventStream
+    from asyncflow.cluster.health import serve_health
     from asyncflow.cluster.memory import MemoryStore
     from asyncflow.cluster.redis_store import RedisStore
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
@@ -25,6 +26,7 @@ __all__ = [
     "WatchStore",
     "Worker",
     "WorkerStats",
+    "serve_health",
 ]
 
 _ROOMS = {
@@ -37,6 +39,7 @@ _ROOMS = {
     "WatchStore": "store",
     "Worker": "worker",
     "WorkerStats": "worker_core",
+    "serve_health": "health",
 }
 
 

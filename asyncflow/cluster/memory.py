@@ -134,9 +134,9 @@ class MemoryStore:
             job = self._jobs[job_id]
             self._counts["taken_over"] += job.is_leased
             self._fence += 1
+            jobs.append(Claim(job_id, self._fence, job.added_at, job.due, job.state))
             job.fence, job.is_leased, job.due = self._fence, True, now + lease
             heappush(self._due, (job.due, job_id))
-            jobs.append(Claim(job_id, job.fence, job.added_at, job.state))
         self._counts["claimed"] += len(jobs)
         self._tokens -= len(jobs)
         if len(jobs) == count:

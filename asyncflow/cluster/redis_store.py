@@ -114,7 +114,7 @@ class RedisStore:
         """Lease due jobs. Jobs of a call whose answer is lost are nobody's until the lease is over."""
         answer = await self._run("claim", worker, min(count, _SLICE), repr(lease), repr(_LONGEST_WAIT), words)
         now, wait, pause, is_draining, claims = _decode(answer)
-        jobs = [Claim(job_id, fence, added_at, state) for _, job_id, fence, added_at, state in claims]
+        jobs = [Claim(*claim) for claim in claims]
         return Claims(jobs, now, wait, pause, bool(is_draining))
 
     async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:

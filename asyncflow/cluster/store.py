@@ -78,12 +78,13 @@ class Submitted:
 class Claim:
     """A due job, leased to one worker. *fence* stamps the lease; *state* is what the last report of the job left.
 
-    *added_at* is when it was submitted, in seconds since 1970 by the store's clock.
+    *added_at* is when it was submitted, *due_at* since when it may be polled, in seconds since 1970 by the store's clock.
     """
 
     job_id: str
     fence: int
     added_at: float
+    due_at: float
     state: str
 
     def __repr__(self) -> str:

@@ -14,7 +14,9 @@ from asyncflow.stream import Stream
 from asyncflow.watcher.entry import Limits
 
 if TYPE_CHECKING:
-    from asyncflow.cluster.store import WatchStore
+    from collections.abc import Callable
+
+    from asyncflow.cluster.store import StoreStatus, WatchStore
     from asyncflow.cluster.worker_core import WorkerStats
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
@@ -42,7 +44,8 @@ class Worker:
     Run as many as you like, anywhere: each job is polled by one of them at a time, and what one held when it died is claimed by
     another when its *lease* (seconds) is over. A poll ends before its lease does. *concurrency* bounds the polls in flight. The
     *name*, another for each worker, is for `StoreStatus`. *policy* learns from the jobs of all workers. The limits of time are
-    those of `JobWatcher`, counted from the submission; give all workers of a queue the same.
+    those of `JobWatcher`, counted from the submission; give all workers of a queue the same. *on_status* is called every five
+    seconds with how worker and queue are doing, None for a store that does not answer.
 
     Clocks do not matter: due times, leases and ages are counted by the store's.
     """
@@ -60,6 +63,7 @@ class Worker:
         stall_timeout: float | None = None,
         job_timeout: float | None = None,
         max_failures: int | None = None,
+        on_status: Callable[[WorkerStats, StoreStatus | None], None] | None = None,
     ) -> None:
         if concurrency < 1:
             raise UsageError("concurrency must be at least 1")
@@ -78,6 +82,7 @@ class Worker:
                 policy=policy if policy is not None else PollPolicy(),
                 limits=Limits(start_timeout, stall_timeout, job_timeout),
                 max_failures=max_failures,
+                on_status=on_status,
             )
         )
 

@@ -26,7 +26,7 @@ from asyncflow.watcher.verdict import Judge
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.cluster.store import Claims, WatchStore
+    from asyncflow.cluster.store import Claims, StoreStatus, WatchStore
     from asyncflow.cluster.worker import Reader
     from asyncflow.events import Event
     from asyncflow.polling import Key, Policy
@@ -55,6 +55,7 @@ _LONG_PAUSE = 0.5
 _STORE_PAUSE = 0.5
 _TIDYING = 20.0
 _LESSONS = 10.0
+_STATUS_INTERVAL = 5.0
 _GOODBYE = 5.0
 _SMOOTH = 0.1
 
@@ -100,6 +101,7 @@ class Settings:
     policy: Policy
     limits: Limits
     max_failures: int | None
+    on_status: Callable[[WorkerStats, StoreStatus | None], None] | None = None
 
 
 class WorkerCore:
@@ -157,6 +159,8 @@ class WorkerCore:
                 sink.start_soon(self._tell_store)
                 sink.start_soon(self._tidy)
                 sink.start_soon(self._learn)
+                if self._settings.on_status is not None:
+                    sink.start_soon(self._show, self._settings.on_status)
                 await self._claim_all()
                 self._give_back()
                 while len(self._schedule) or self._reports:
@@ -238,7 +242,8 @@ class WorkerCore:
             older = self._schedule.get(claim.job_id)
             if older is not None and older not in self._crew.out:
                 self._schedule.discard(claim.job_id)
-            self._schedule.add(lease, now)
+            # Late as it is: a budget grows where polls have to wait.
+            self._schedule.add(lease, min(claim.due_at - self._offset, now))
         if claims.jobs:
             self._crew.expect(now)
 
@@ -395,6 +400,15 @@ class WorkerCore:
             for service, kind, model, duration in lessons:
                 self._settings.policy.learn((service, kind, model), duration)
             await asyncio.sleep(_LESSONS)
+
+    async def _show(self, show: Callable[[WorkerStats, StoreStatus | None], None]) -> None:
+        while True:
+            await asyncio.sleep(_STATUS_INTERVAL)
+            status: StoreStatus | None = None
+            with suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(_STATUS_INTERVAL / 2):
+                    status = await self._store.status()
+            show(self.stats(), status)
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):

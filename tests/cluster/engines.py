@@ -54,7 +54,7 @@ class Engine:
     def __init__(self, program: Path, folder: Path, **options: str) -> None:
         self.port: int = free_port()
         self.folder = folder
-        self._program = program
+        self.program: Path = program
         self._options = {
             "bind": "127.0.0.1",
             "appendonly": "yes",
@@ -78,7 +78,7 @@ class Engine:
         self.folder.mkdir(parents=True, exist_ok=True)
         options = {"port": str(self.port), "dir": str(self.folder), **self._options}
         words = [word for name, value in options.items() for word in (f"--{name}", *(value.split() or [""]))]
-        process = subprocess.Popen([self._program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([self.program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         # It says so when it has loaded its file and listens. What it says later goes nowhere, which it does not mind.
         with process.stdout as log:

@@ -1,5 +1,5 @@
 -- Lease due jobs, and pay for their polls. ARGV: schema, worker, how many, lease, longest wait, what the worker says of itself.
--- Returns {now, wait, pause, 1 if draining, {{digest, id, fence, added at, state}, ...}}.
+-- Returns {now, wait, pause, 1 if draining, {{id, fence, added at, due at, state}, ...}}.
 
 local worker, asked, lease, longest = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 -- Needs memory: where there is none left, nothing of this is done.
@@ -25,7 +25,11 @@ if rate then
     count = math.min(asked, math.floor(tokens + 0.000001))
 end
 
-local digests = count > 0 and redis.call('ZRANGEBYSCORE', DUE, '-inf', precise(now), 'LIMIT', 0, count) or {}
+local found = count > 0 and redis.call('ZRANGEBYSCORE', DUE, '-inf', precise(now), 'WITHSCORES', 'LIMIT', 0, count) or {}
+local digests, scores = {}, {}
+for place = 1, #found, 2 do
+    digests[#digests + 1], scores[#scores + 1] = found[place], tonumber(found[place + 1])
+end
 local claims, fields, due, lost, taken = {}, {}, {}, {}, 0
 if #digests > 0 then
     -- The time of day is part of a fence: an engine that has lost its last second gives none twice.
@@ -43,7 +47,7 @@ if #digests > 0 then
             fields[#fields + 1] = packed(job)
             due[#due + 1] = precise(now + lease)
             due[#due + 1] = digest
-            claims[#claims + 1] = {digest, job.rest, job.fence, job.at, job.state}
+            claims[#claims + 1] = {job.rest, job.fence, job.at, scores[index], job.state}
         else
             lost[#lost + 1] = digest
         end
