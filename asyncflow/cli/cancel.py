@@ -9,13 +9,12 @@ import msgspec
 from asyncflow import AsyncflowError, Problem, UsageError
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import REFUSALS, ExitCode, code_of, graver
-from asyncflow.cli.failures import error_text
 from asyncflow.cli.ids import collect_ids
 from asyncflow.cli.options import files_option, json_option, quiet_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import open_client
 from asyncflow.cli.session import run
-from asyncflow.cli.words import one_line, some_digests
+from asyncflow.cli.words import problem_text, some_digests
 from asyncflow.redaction import digest
 
 __all__ = ["cancel"]
@@ -66,7 +65,8 @@ def cancel(*, ids: Sequence[str], files: Sequence[str], as_json: bool, quiet: bo
                 if as_json:
                     await outlet.write(_json(job_id, error))
                 elif not quiet:
-                    await outlet.write(f"{digest(job_id)}  {'cancelled' if error is None else one_line(error_text(error))}\n")
+                    told = "cancelled" if error is None else problem_text(Problem.of(error))
+                    await outlet.write(f"{digest(job_id)}  {told}\n")
         return graver(codes)
 
     return run(main)

@@ -21,6 +21,7 @@ __all__ = ["Finding", "look_at_installation", "look_at_settings", "requirements"
 
 DISTRIBUTION = "asyncflow-useapi"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)\s*(?:\[[^\]]*\])?\s*(?:>=\s*([0-9][0-9.]*))?")
+_OURS = re.compile(r"^asyncflow(?:/__init__)?\.py,", re.MULTILINE)
 _PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 
 
@@ -82,14 +83,19 @@ def _own_package() -> Finding:
 
 def _other_owners() -> Iterator[Finding]:
     """Two distributions may install the same import name, and the later one overwrites the files of the earlier."""
-    owners = sorted(set(metadata.packages_distributions().get("asyncflow", [])) - {DISTRIBUTION})
-    for owner in owners:
+    owners = {each.metadata["Name"] for each in metadata.distributions() if _OURS.search(each.read_text("RECORD") or "")}
+    owners |= {each.metadata["Name"] for each in metadata.distributions() if "asyncflow" in _top_level(each)}
+    for owner in sorted(owners - {DISTRIBUTION}):
         yield Finding(
             "name taken",
             "fail",
             f"the package {one_line(owner, 60)} installs asyncflow too",
             f"python -m pip uninstall {one_line(owner, 60)}, then python -m pip install --force-reinstall '{DISTRIBUTION}[cli]'",
         )
+
+
+def _top_level(distribution: metadata.Distribution) -> list[str]:
+    return (distribution.read_text("top_level.txt") or "").split()
 
 
 def _shadows() -> Iterator[Finding]:

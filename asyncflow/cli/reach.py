@@ -21,7 +21,7 @@ from asyncflow.cli.installation import Finding
 from asyncflow.cli.service import open_client
 from asyncflow.cli.words import count, one_line
 
-__all__ = ["look_at_service", "skew_of"]
+__all__ = ["certificate_of", "look_at_service", "skew_of"]
 
 _MOST_HEADERS = 100
 _SKEW_NOTED = 30.0
@@ -115,17 +115,18 @@ async def _talk(place: Place, timeout: float) -> AsyncIterator[Finding]:
         return
     try:
         if place.is_secure:
-            yield _certificate(writer.get_extra_info("ssl_object"), loop.time() - began)
+            yield certificate_of(writer.get_extra_info("ssl_object"), loop.time() - began, datetime.now(UTC))
         yield await _clock(place, reader, writer, timeout)
     finally:
         writer.close()
 
 
-def _certificate(connection: ssl.SSLObject, took: float) -> Finding:
+def certificate_of(connection: ssl.SSLObject, took: float, now: datetime) -> Finding:
+    """Return what a *connection*, made in so many seconds, says of the service's certificate."""
     until = (connection.getpeercert() or {}).get("notAfter")
-    days = (ssl.cert_time_to_seconds(until) - datetime.now(UTC).timestamp()) / 86400 if isinstance(until, str) else None
+    days = (ssl.cert_time_to_seconds(until) - now.timestamp()) / 86400 if isinstance(until, str) else _DAYS_LEFT
     told = f"{connection.version()} ({_ms(took)})"
-    if days is not None and days < _DAYS_LEFT:
+    if days < _DAYS_LEFT:
         return Finding("TLS", "warn", f"{told}; the certificate ends in {days:.0f} days", "this is the service's to mend")
     return Finding("TLS", "ok", told)
 
@@ -174,9 +175,7 @@ async def _ask_with_token(timeout: float) -> Finding:
         return Finding("service", "skip", "not asked, since there is no token that can be sent")
     except AsyncflowError as error:
         return Finding("service", "fail", one_line(error_text(error)), _advice(error))
-    accounts = count(len(found.emails), "Google Flow account")
-    advice = "" if found.emails else "connect an account at useapi.net, unless you make songs only"
-    return Finding("service", "ok" if found.emails else "warn", f"it takes the token; {accounts}", advice)
+    return Finding("service", "ok", f"it takes the token, and tells of {count(len(found.emails), 'Google Flow account')}")
 
 
 def _advice(error: AsyncflowError) -> str:

@@ -1,0 +1,74 @@
+"""`asyncflow report`: of a journal and of events, as a table, as JSON and as a page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from secret_watch import leaks
+
+from asyncflow import RunReport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cli_processes import Command
+
+    from asyncflow.simulator import SimulatorThread
+
+
+def test_a_journal_and_its_events_say_the_same(command: Command, service: SimulatorThread, tmp_path: Path) -> None:
+    ids = service.seed_jobs(10, kind="mix", age=600)
+    (tmp_path / "ids.txt").write_text("\n".join(ids), "utf-8")
+    events = command("watch", "--journal", "run.db", "--file", "ids.txt", "--json")
+    (tmp_path / "events.jsonl").write_text(events.stdout, "utf-8")
+    of_journal = command("report", "run.db", "--html", "run.html", "--json", "--captcha-price", "1")
+    of_events = command("report", "events.jsonl", "--json", "--captcha-price", "1")
+    of_input = command("report", "-", "--captcha-price", "1", stdin=events.stdout.encode())
+    report = msgspec.json.decode(of_journal.stdout, type=RunReport)
+    assert report.jobs == 10
+    assert report.captchas.cost == report.captchas.attempts > 0
+    other = msgspec.json.decode(of_events.stdout, type=RunReport)
+    assert msgspec.structs.replace(report, began_at=None, ended_at=None) == other
+    assert of_input.stdout == other.text()
+    page = (tmp_path / "run.html").read_text("utf-8")
+    assert page == report.html()
+    shown = (of_journal, of_events, of_input)
+    assert [leak for text in (*(each.stdout for each in shown), page) for leak in leaks(text)] == []
+    assert [each.returncode for each in shown] == [0, 0, 0]
+
+
+def test_a_watch_ends_with_the_short_form(command: Command, service: SimulatorThread) -> None:
+    done = command("watch", *service.seed_jobs(2, age=600, fate="success"))
+    assert "2 of 2 files; " in done.stdout
+    assert "captcha solution" in done.stdout
+
+
+def test_jobs_that_are_not_over_are_counted_as_such(command: Command, service: SimulatorThread) -> None:
+    ids = [*service.seed_jobs(fate="endless"), *service.seed_jobs(age=600, fate="success")]
+    command("watch", *ids, "--journal", "half.db", "--timeout", "1s")
+    assert command("report", "half.db").stdout.splitlines()[0].endswith(": 1 succeeded, 1 not over")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["report", "missing.db"], "missing.db: no such file or directory"),
+        (["report", "empty"], "empty is empty: give a journal, or the output of asyncflow watch --json"),
+        (["report", "words"], "words, line 2: neither a journal nor an event of asyncflow watch --json"),
+        (["report", "words", "--captcha-price", "x"], "invalid value for '--captcha-price': 'x': a price looks like"),
+        (["report", "words", "--captcha-price", "a=-1"], "invalid value for '--captcha-price': 'a=-1'"),
+        (["report", "words", "--captcha-price", "nan"], "invalid value for '--captcha-price': 'nan'"),
+        (["report", "none.db", "--html", "no/such/folder.html"], "no/such/folder.html: no such file or directory"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(command: Command, tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    (tmp_path / "empty").write_text("\n", "utf-8")
+    (tmp_path / "words").write_text("\nids and such\n", "utf-8")
+    if "none.db" in arguments:
+        command("watch", "--journal", "none.db", "12345678901234567-user:1234-bot:google-flow")
+    done = command(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"asyncflow: {complaint}")
+    assert done.stderr.count("\n") == 1
