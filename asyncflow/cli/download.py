@@ -15,7 +15,7 @@ from asyncflow.cli.durations import clock, span
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.frame import Line, plain
 from asyncflow.cli.ids import collect_ids
-from asyncflow.cli.options import color_option, json_option
+from asyncflow.cli.options import color_option, files_option, json_option, quiet_option
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import open_client
 from asyncflow.cli.session import run
@@ -69,11 +69,11 @@ Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
 """,
 )
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Read ids from FILE, - for standard input.")
+@files_option
 @click.option("--journal", metavar="JOURNAL", help="Take the jobs that have ended from the journal of a watch.")
 @click.option("--into", "folder", metavar="DIR", required=True, help="Where the files go; made if it is missing.")
 @download_options
-@click.option("--quiet", is_flag=True, help="Say nothing but what went wrong.")
+@quiet_option
 @json_option("Print a line of JSON for each file; words go to stderr.")
 @color_option
 def download(

@@ -91,7 +91,7 @@ Exit codes:
   2    usage: wrong arguments, no ids, no token
   3    the time was up
   4    token or payment refused
-  5    a job was abandoned or stayed unreachable
+  5    a job was abandoned or stayed unreachable, or a file could not be had
   130  interrupted, 143 terminated, 141 output closed
   Of several reasons for a watch, 3 goes before 5 before 1.
 """,
