@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import pytest
+from cli_commands import ALL, options
 
 from asyncflow.cli.group import COMMANDS, group
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## asyncflow (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 # What these do is what a watch does: its section tells of their options too.
 LIKE_A_WATCH = {"resume", "submit"}
-
-
-def commands(found: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    context = click.Context(found)
-    for name in found.list_commands(context):
-        command = found.get_command(context, name)
-        assert command is not None
-        yield (*path, name), command
-        if isinstance(command, click.Group):
-            yield from commands(command, *path, name)
-
-
-ALL = dict(commands(group))
-
-
-def options(command: click.Command) -> set[str]:
-    names = {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}
-    return {name for name in names if name.startswith("--")}
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
