@@ -109,7 +109,7 @@ class Killed:
         return done
 
 
-def with_patience(process: subprocess.Popen[str], seconds: float) -> None:
+def with_patience(process: subprocess.Popen[Any], seconds: float) -> None:
     """Wait for the end of *process*, not longer than *seconds*."""
     try:
         process.wait(seconds)

@@ -113,7 +113,8 @@ def submit(
     """
     # Whoever wants something beside the watch wants the watch.
     beside = watching.keys() - {"no_color", "timeout"}
-    is_watched = is_watched or any(ctx.get_parameter_source(name) is not ParameterSource.DEFAULT for name in beside)
+    asked = {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
+    is_watched = is_watched or any(ctx.get_parameter_source(name) in asked for name in beside)
     if journal is None and not (is_dry or (as_json and not is_watched)):
         raise Ending("name a --journal; without one, the ids of the jobs are printed by --json alone", ExitCode.USAGE)
     entries = _entries(manifest, form, journal)
@@ -198,6 +199,9 @@ class _Run:
             run(main)
         except Interrupted as interrupted:
             raise self._interrupted(interrupted.code) from None
+        except asyncio.CancelledError:
+            if not self._signals:
+                raise
         if self._signals:
             is_term = self._signals[0] != signal.SIGINT
             raise self._interrupted(ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED)
