@@ -31,6 +31,8 @@ _MARGIN = 2
 _PANEL = 76
 _GAP = 4
 _LEAST_ROWS = 2
+_LEAST_WORD = 8
+_RIGHT = frozenset({"running", "left"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,8 @@ def frame(
         [],
     ]
     room = rows - len(head) - 3  # the header of the table, what it leaves out, and one row for the cursor
-    return head + (_table(tally, now, room, width, expect) if room >= _LEAST_ROWS else [])
+    # A picture that is higher than its terminal could not be painted over.
+    return head + _table(tally, now, room, width, expect) if room >= _LEAST_ROWS else head[: max(rows - 1, 1)]
 
 
 def _title(title: tuple[str, str], elapsed: float, width: int) -> Line:
@@ -106,14 +109,18 @@ def _bar(tally: Tally, width: int) -> Line:
 
 
 def _counts(tally: Tally, width: int) -> Line:
+    """Return the counts by outcome: at fixed places if there is room for it, else close together, and at last without zeros."""
     digits = len(f"{max(tally.total, tally.done):,}")
-    separator = "   " if width >= 62 + 5 * digits else "  "
-    line: Line = [("  ", "")]
-    for outcome, style in STYLES.items():
-        number = tally.ended[outcome]
-        if len(line) > 1:
-            line.append((separator, ""))
-        line += [(f"{number:>{digits},}", style if number else "dim"), (f" {WORDS[outcome]}", "" if number else "dim")]
+    present = [outcome for outcome in STYLES if tally.ended[outcome]] or [Outcome.SUCCEEDED]
+    for outcomes, places, separator in ((STYLES, digits, "   "), (STYLES, digits, "  "), (STYLES, 0, "  "), (present, 0, "  ")):
+        line: Line = [("  ", "")]
+        for outcome in outcomes:
+            number = tally.ended[outcome]
+            line += [(separator, "")] if len(line) > 1 else []
+            line += [(f"{number:>{places},}", STYLES[outcome] if number else "dim")]
+            line += [(f" {WORDS[outcome]}", "" if number else "dim")]
+        if sum(len(text) for text, _ in line) <= width:
+            break
     return line
 
 
@@ -141,11 +148,12 @@ def _table(tally: Tally, now: float, room: int, width: int, expect: Expect) -> l
     jobs = tally.oldest(room * panels)
     if not jobs:
         return [[(f"  {count(len(tally.unread), 'job')} not read yet", "dim")]] if tally.unread else []
+    columns = _columns(width // panels)
     blocks = [jobs[start : start + room] for start in range(0, len(jobs), room)]
     gap: Line = [(" " * _GAP, "")]
-    lines = [_side_by_side([_header() for _ in blocks], gap)]
+    lines = [_side_by_side([_header(columns) for _ in blocks], gap)]
     for number in range(len(blocks[0])):
-        cells = [_row(block[number], tally, now, expect) for block in blocks if number < len(block)]
+        cells = [_row(block[number], tally, columns, now, expect) for block in blocks if number < len(block)]
         lines.append(_side_by_side(cells, gap))
     rest = [f"{left:,} more running"] if (left := len(tally.running) - len(jobs)) else []
     rest += [f"{len(tally.unread):,} not read yet"] if tally.unread else []
@@ -161,23 +169,40 @@ def _side_by_side(cells: Sequence[Line], gap: Line) -> Line:
     return line
 
 
-def _header() -> Line:
-    return [(f"  {'running':>7}  {'left':>6}  {'status':<10}  {'kind':<7}  {'model':<22}  {'job':<10}", "dim underline")]
+def _columns(width: int) -> dict[str, int]:
+    """Return the columns of the table and their widths, as many as fit into *width*: which job it is goes last."""
+    columns = {"running": 7, "left": 6, "status": 10, "kind": 7, "model": 22, "job": 10}
+    for name in ("model", "kind", "left", "status"):
+        excess = _MARGIN + sum(columns.values()) + 2 * (len(columns) - 1) - width
+        if excess <= 0:
+            break
+        if columns[name] - excess >= _LEAST_WORD and name == "model":
+            columns[name] -= excess
+        else:
+            del columns[name]
+    return columns
 
 
-def _row(job: Running, tally: Tally, now: float, expect: Expect) -> Line:
+def _header(columns: dict[str, int]) -> Line:
+    cells = (f"{name:>{size}}" if name in _RIGHT else f"{name:<{size}}" for name, size in columns.items())
+    return [(f"  {'  '.join(cells)}", "dim underline")]
+
+
+def _row(job: Running, tally: Tally, columns: dict[str, int], now: float, expect: Expect) -> Line:
     age = max(now - job.born, 0.0)
     usual = expect(job, age)
-    left = "" if usual is None else "soon" if usual - age < 1 else f"~{clock(usual - age)}"
-    if job.job_id in tally.silent:
-        status, style = "no answer", "yellow"
-    else:
-        status, style = one_line(job.status, 10), "dim" if job.status in _QUIET else ""
-    return [
-        (f"  {clock(age):>7}  ", ""),
-        (f"{left:>6}  ", "dim"),
-        (f"{status:<10}  ", style),
-        (f"{one_line(job.kind, 7):<7}  ", ""),
-        (f"{one_line(job.model, 22):<22}  ", "dim"),
-        (f"{digest(job.job_id):<10}", "cyan"),
-    ]
+    is_silent = job.job_id in tally.silent
+    cells = {
+        "running": (clock(age), ""),
+        "left": ("" if usual is None else "soon" if usual - age < 1 else f"~{clock(usual - age)}", "dim"),
+        "status": ("no answer", "yellow") if is_silent else (job.status, "dim" if job.status in _QUIET else ""),
+        "kind": (job.kind, ""),
+        "model": (job.model, "dim"),
+        "job": (digest(job.job_id), "cyan"),
+    }
+    line: Line = [("  ", "")]
+    for name, size in columns.items():
+        text, style = cells[name]
+        text = one_line(text, size)
+        line += [(f"{text:>{size}}" if name in _RIGHT else f"{text:<{size}}", style), ("  ", "")]
+    return line[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import timeit
 
@@ -136,3 +137,39 @@ def test_a_summary_of_one_job_has_no_table() -> None:
 def test_progress_is_a_line() -> None:
     line = progress_line(busy_tally(), Gauges(8.4), 7.0)
     assert line == "    7 s   3 of 12    1 succeeded    1 partial    1 failed   8 requests/s"
+
+
+@pytest.mark.parametrize("columns", [20, 30, 40, 60, 72, 80, 100, 160, 300])
+@pytest.mark.parametrize("rows", [1, 5, 8, 12, 24, 50])
+def test_a_picture_fits_every_terminal(columns: int, rows: int) -> None:
+    lines = drawn(busy_tally(10_000), columns, rows)
+    assert len(lines) <= max(rows - 1, 1)
+    table = [line for line in lines if re.search(r"\b[0-9a-f]{10}\b", line)]
+    assert bool(table) is (rows >= 12)
+    assert columns < 24 or all(len(line) < columns for line in table)
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (80, ["running", "left", "status", "kind", "model", "job"]),
+        (66, ["running", "left", "status", "kind", "model", "job"]),
+        (52, ["running", "left", "status", "kind", "job"]),
+        (44, ["running", "left", "status", "job"]),
+        (36, ["running", "status", "job"]),
+        (25, ["running", "job"]),
+    ],
+)
+def test_which_job_it_is_stays_longest(columns: int, names: list[str]) -> None:
+    header = next(line for line in drawn(busy_tally(), columns) if "running" in line)
+    assert header.split() == names
+
+
+def test_the_counts_of_thousands_are_whole_at_eighty_columns() -> None:
+    tally = Tally(expected=10_000)
+    tally.ended.update({"succeeded": 8000, "partial": 500, "no_output": 400, "failed": 1000, "given up": 100})
+    assert drawn(tally)[2] == "  8,000 succeeded  500 partial  400 no output  1,000 failed  100 given up"
+    assert drawn(tally, 100)[2].startswith("   8,000 succeeded      500 partial  ")
+    tally.ended.update({"succeeded": -8000, "no_output": -400})
+    assert drawn(tally, 45)[2] == "  500 partial  1,000 failed  100 given up"
+    assert drawn(Tally(expected=10_000), 40)[2] == "  0 succeeded"
