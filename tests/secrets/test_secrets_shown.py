@@ -6,6 +6,7 @@ The values meant for the user are exempt: fields of records, events and errors, 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import pickle
@@ -22,7 +23,7 @@ from rich.traceback import Traceback
 from secret_watch import LogWatch, leaks
 
 import asyncflow
-from asyncflow import AsyncClient, AsyncflowError, Journal, WebhookReceiver, every
+from asyncflow import AsyncClient, AsyncflowError, Journal, OutcomeUnknownError, SubmitLine, WebhookReceiver, every
 from asyncflow.simulator import Answer, Faults, Simulator, SimulatorThread
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
                     if ended == len(ids) + 4:
                         break
                 shown += reprs(watcher.stats(), receiver.stats(), client.pacer.stats())
+            shown += await submitted(client, simulator, journal)
             simulator.faults = Faults()
             shown += reprs(client, watcher, journal, *journal.entries(), await client.get_stats("google-flow"))
             for call in calls(client):
@@ -111,6 +113,28 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
         dump = "\n".join(connection.iterdump())
     assert EMAIL in dump
     assert b"user:1234-abcdef" not in dump.encode() + bytes.fromhex("".join(part[0] for part in blobs(dump)))
+
+
+async def submitted(client: AsyncClient, simulator: Simulator, journal: Journal) -> list[str]:
+    """What is shown of submits with secrets in their bodies, on a day on which half of the answers get lost."""
+    simulator.faults = Faults(kinds=("submit",), lost_answer=0.5)
+    body = {"prompt": SPITEFUL}
+    lines: list[dict[str, object]] = [
+        {"path": "google-flow/videos", "body": body},
+        {"path": "google-flow/videos", "body": body, "key": EMAIL},
+        {"path": f"google-flow/{EMAIL}", "body": body},
+        {"path": "google-flow/images", "body": {"count": 9}},
+    ]
+    async with client.submit_many(lines, journal=journal) as batch:
+        shown = reprs(batch, *[result async for result in batch])
+    shown += reprs(*journal.submissions(), *(SubmitLine.of(line) for line in lines))
+    simulator.faults = Faults(kinds=("submit",), lost_answer=1.0)
+    for each in (body, {"prompt": "a kite", "replyRef": SPITEFUL}):
+        with pytest.raises(OutcomeUnknownError) as failure:
+            await client.submit("google-flow/videos", each)
+        assert failure.value.candidates
+        shown += told(failure.value)
+    return shown
 
 
 def blobs(dump: str) -> list[list[str]]:
@@ -152,6 +176,9 @@ COMMANDS = {
     "watch, kept": ["watch", "--file", "ids.txt", "--journal", "run.db"],
     "journal show": ["journal", "show", "run.db"],
     "resume": ["resume", "run.db"],
+    "submit": ["submit", "batch.jsonl", "--journal", "submits.db"],
+    "submit, again": ["submit", "batch.jsonl", "--journal", "submits.db", "--dry-run"],
+    "submit, with flaws": ["submit", "flaws.jsonl", "--journal", "submits.db"],
     "no id": ["watch", f"{EMAIL}", SPITEFUL],
     "no file": ["watch", "--file", f"{EMAIL}.txt"],
     "no option": ["watch", f"--{EMAIL}"],
@@ -162,6 +189,10 @@ def test_no_command_shows_a_secret(service: SimulatorThread, tmp_path: Path) -> 
     """Links are what `get` is asked for, so only its job without any is read here; whole ids are for --json."""
     failed, endless = service.seed_jobs(1, age=600, fate="failed") + service.seed_jobs(1, fate="endless")
     (tmp_path / "ids.txt").write_text("\n".join(service.seed_jobs(4, kind="mix", age=600)), "utf-8")
+    line = {"path": "google-flow/videos", "body": {"prompt": SPITEFUL}, "key": EMAIL}
+    (tmp_path / "batch.jsonl").write_text(json.dumps(line), "utf-8")
+    flaws = [line | {"path": SPITEFUL}, line | {SPITEFUL: 1}, line | {"body": {"replyRef": [SPITEFUL]}}, [SPITEFUL]]
+    (tmp_path / "flaws.jsonl").write_text("\n".join(map(json.dumps, flaws)), "utf-8")
     environment = {name: value for name, value in os.environ.items() if name in {"PATH", "SYSTEMROOT", "PYTHONPATH"}}
     settings = {"USEAPI_TOKEN": service.token, "USEAPI_BASE_URL": service.url, "PYTHONDEVMODE": "1"}
     for name, arguments in COMMANDS.items():
