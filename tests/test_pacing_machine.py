@@ -125,7 +125,9 @@ class Budget(RuleBasedStateMachine):
             before = self.pacer.stats()
             self.paused_until = max(self.paused_until, self.now + max(0.0, retry_after or 0.0))
             self.pacer.throttled(self.now, retry_after)
-            assert self.pacer.stats().rate <= before.rate
+            after = self.pacer.stats()
+            assert after.rate <= before.rate
+            assert before.pauses <= after.pauses <= after.throttled
 
     @rule(number=st.integers(1, 10))
     def fail(self, number: int) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import inf
 
 from asyncflow.pacing.circuit import Circuit
+from asyncflow.pacing.refusals import Refusals
 from asyncflow.pacing.room import Room
 from asyncflow.pacing.spacing import Spacing
 from asyncflow.pacing.turns import Priority, Turns
@@ -57,7 +58,9 @@ class Pacer:
         self._room = Room(concurrency)
         self._circuit = Circuit(phase)
         self._turns = Turns()
-        self._gate_at = self._paused_until = -inf
+        self._refusals = Refusals()
+        self._gate_at = self._paused_until = self._first_at = -inf
+        self._passed = 0  # Answers since the last 429.
         self._in_flight = 0
         self._stale = 0  # How many of those in flight went out before the rate was halved; answers come about in order.
         self._refused = False  # Someone sleeps who should hear of a change.
@@ -87,11 +90,19 @@ class Pacer:
             return at - now
         # Places kept for the interactive are not theirs while others are owed: those could never come in otherwise.
         if self._in_flight >= self._rooms[Priority.REST if self._turns.is_owing else priority]:
-            self._refused = True
-            return inf
+            return self._wait_for_room(now)
         if self._turns.mask and self._turns.stands_back(now, priority):
             return min(max(spacing.gap, _SHORTEST_LOOK), _LONGEST_LOOK)
         return 0.0
+
+    def _wait_for_room(self, now: float) -> float:
+        self._refused = True
+        if self._limit >= self._hard - self._reserve:
+            return inf
+        if self._room.waits(now):
+            self._measure_rooms()
+            return _SHORTEST_LOOK
+        return _LONGEST_LOOK
 
     def take(self, now: float, priority: Priority) -> float:
         """Do as `peek` does, and if it is 0.0 the request is paid for and in flight until one of the four endings is told."""
@@ -100,6 +111,8 @@ class Pacer:
             return delay
         spacing = self._spacing
         spacing.started(now)
+        if self._first_at == -inf:
+            self._first_at = now
         if spacing.hard_gap and spacing.hard_at > self._gate_at:
             self._gate_at = spacing.hard_at
         if self._circuit.is_open:
@@ -126,6 +139,7 @@ class Pacer:
     def answered(self, now: float, latency: float) -> None:
         """End a request that the service answered, be it with an error about that one job; *latency* is in seconds."""
         in_flight = self._in_flight
+        self._passed += 1
         if not self._end():
             self._default_pauses = 0
         if self._circuit.failures and self._circuit.answered():
@@ -141,7 +155,8 @@ class Pacer:
         """End a request that was answered 429, or 503 with a Retry-After: nobody asks for *retry_after* seconds.
 
         None, the past and NaN give a second, doubled each time up to 30; more than a day is taken for an error and gives an hour.
-        The rate is halved, but not by answers to requests that were under way when it was halved before.
+        The rate is halved, but not by answers to requests that were under way when it was halved before, and not by those that
+        come at any rate.
         """
         was_under_way = self._end()
         self._throttled += 1
@@ -149,16 +164,25 @@ class Pacer:
             self._come_back()
         if not was_under_way:
             self._default_pauses = min(self._default_pauses + 1, 6)
-        pause = self._believe(retry_after)
+        pause, running_since = self._believe(retry_after), max(self._paused_until, self._first_at)
         # Clocks drift apart and headers are rounded: a thousandth more, so as never to be early.
         self._paused_until = max(self._paused_until, now + pause * 1.001 + 0.01)
         self._gate_at = max(self._gate_at, self._paused_until)
         if not was_under_way:
-            self._spacing.halve(now, pause)
-            self._stale = self._in_flight
-            self._pauses += 1
+            self._slow_down(now, pause, now - running_since)
         if self._refused:
             self._tell()
+
+    def _slow_down(self, now: float, pause: float, ran: float) -> None:
+        """Halve the rate, unless this 429 is not about it."""
+        spacing, refusals = self._spacing, self._refusals
+        if refusals.is_for_rate(self._passed, ran, pause, spacing.soon):
+            spacing.halve(now, pause)
+            self._pauses += 1
+        else:
+            spacing.lift()
+        self._passed = 0
+        self._stale = self._in_flight
 
     def _believe(self, retry_after: float | None) -> float:
         if retry_after is None or not retry_after > 0:
@@ -225,6 +249,7 @@ class Pacer:
     def slipped(self, seconds: float) -> None:
         """Note how late a poll of the watch went out, for `stats`."""
         self._slip += (max(0.0, seconds) - self._slip) / 32
+        self._spacing.slipped(seconds)
 
     def stats(self) -> PacerStats:
         """Return what is known and counted so far."""

@@ -7,7 +7,9 @@ from math import inf, log
 # hard ceiling it is less, since the ceiling pays for it.
 _CATCH_UP = 0.02
 _HARD_CATCH_UP = 0.01
-FIRST_RATE = 20.0
+FIRST_RATE = 40.0
+_PATIENCE, _RAMP = 1.0, 2.0
+_TOLERATED = 0.25
 _LOWEST_RATE, _HIGHEST_RATE = 0.1, 50_000.0
 _DOUBLING = log(2)
 _QUICKEST_CAUTION, _SLOWEST_CAUTION = 20.0, 600.0
@@ -33,10 +35,13 @@ class Spacing:
         self.hard_at: float = -inf
         self.ceiling: float | None = None
         self.is_bottleneck: bool = False  # Someone was refused a slot since the last start.
+        self._queueing_since: float | None = None
+        self._claim = 0.0
         self._fast_below = inf
         self._careful_above = inf
         self._caution = _QUICKEST_CAUTION
         self._creep = 0.0
+        self._known_good = 0.0
         self.busy: float = 0.0  # For how long the rate has been the bottleneck since the last answer, seconds.
         self._started_at = -inf
         self._recent: deque[float] = deque(maxlen=256)
@@ -44,16 +49,31 @@ class Spacing:
     def started(self, now: float) -> None:
         """Use up a slot, and note for how long the rate has been the bottleneck."""
         late = now - self.next_at
-        if self.is_bottleneck:
-            self.is_bottleneck = False
-            # Slots that were used, or nearly so: later than this a start came for lack of demand, whoever asked in between.
-            if late <= _CATCH_UP + 0.7 * self.gap:
-                self.busy += now - self._started_at
+        self._claim = 0.0
+        # Slots that were used, or nearly so: later than this a start came for lack of demand, whoever asked in between.
+        if late > _CATCH_UP + 0.7 * self.gap:
+            self._queueing_since = None
+        elif self.is_bottleneck:
+            if self._queueing_since is None:
+                self._queueing_since = now
+            # A queue that empties within a second is no reason to go faster, unless we did go faster before.
+            queueing = now - self._queueing_since - _PATIENCE
+            impatience = 1.0 if self.rate < self._known_good else min(max(queueing / _RAMP, 0.0), 1.0)
+            self._claim = (now - self._started_at) * impatience
+            self.busy += self._claim
+        self.is_bottleneck = False
         self.next_at = (self.next_at if late < _CATCH_UP else now - _CATCH_UP) + self.gap
         if self.hard_gap:
             self.hard_at = max(self.hard_at, now - _HARD_CATCH_UP) + self.hard_gap
         self._started_at = now
         self._recent.append(now)
+
+    def slipped(self, seconds: float) -> None:
+        """Take back what the last start was worth if it was hardly late."""
+        if seconds < _TOLERATED:
+            self.busy = max(0.0, self.busy - self._claim)
+            self._claim = 0.0
+            self._queueing_since = None
 
     def answered(self, *, may_grow: bool) -> None:
         """Grow by what a good answer is worth; need not be called while `busy` is 0."""
@@ -77,6 +97,11 @@ class Spacing:
             return self._careful_above / self._caution
         return self.rate * self._creep
 
+    @property
+    def soon(self) -> float:
+        """Seconds after a 429 before which another one is not to be expected, if the rate was what the first was about."""
+        return self._caution
+
     def halve(self, now: float, pause: float) -> None:
         """Go half as fast as we went when the service said 429, and remember how fast that was."""
         used = min(self.rate, max(self._used(now), FIRST_RATE))
@@ -85,9 +110,14 @@ class Spacing:
         self._fast_below = 0.0
         self._caution = min(max(_QUICKEST_CAUTION, pause * 4), _SLOWEST_CAUTION)
         self._creep = 0.02 / self._caution
+        self._known_good = 0.0
         self.busy = 0.0
         self.ceiling = used
         self._set(used / 2)
+
+    def lift(self) -> None:
+        """Forget that a 429 was about the rate."""
+        self._fast_below = self._careful_above = inf
 
     def _used(self, now: float) -> float:
         recent = [at for at in self._recent if at > now - 1]
@@ -101,8 +131,9 @@ class Spacing:
 
     def retreat(self) -> None:
         """Start over after an outage with an eighth of the rate, and be quick up to three quarters of it."""
+        self._known_good = self.rate * 0.75
         if self.ceiling is not None:
-            self._fast_below = max(self._fast_below, self.rate * 0.75)
+            self._fast_below = max(self._fast_below, self._known_good)
         self._set(max(self.rate / 8, min(self.rate, FIRST_RATE / 2)))
 
     def _set(self, rate: float) -> None:
