@@ -139,10 +139,15 @@ def test_progress_is_a_line() -> None:
     assert line == "    7 s   3 of 12    1 succeeded    1 partial    1 failed   8 requests/s"
 
 
+@pytest.fixture(scope="module")
+def thousands() -> Tally:
+    return busy_tally(10_000)
+
+
 @pytest.mark.parametrize("columns", [20, 30, 40, 60, 72, 80, 100, 160, 300])
 @pytest.mark.parametrize("rows", [1, 5, 8, 12, 24, 50])
-def test_a_picture_fits_every_terminal(columns: int, rows: int) -> None:
-    lines = drawn(busy_tally(10_000), columns, rows)
+def test_a_picture_fits_every_terminal(thousands: Tally, columns: int, rows: int) -> None:
+    lines = drawn(thousands, columns, rows)
     assert len(lines) <= max(rows - 1, 1)
     table = [line for line in lines if re.search(r"\b[0-9a-f]{10}\b", line)]
     assert bool(table) is (rows >= 12)
