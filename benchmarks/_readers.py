@@ -210,6 +210,13 @@ def taught(concurrency: int) -> Pacer:
                 now += delay
             else:
                 pacer.answered(now, 0.05)
+    while pacer.stats().limit < concurrency - 2 and now < -0.1:
+        # The room too: all of it used, and answered at once.
+        while (delay := pacer.take(now, Priority.REST)) < 0.2:
+            now += delay
+        now += 0.05
+        while pacer.stats().in_flight:
+            pacer.answered(now, 0.05)
     return pacer
 
 

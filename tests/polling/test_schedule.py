@@ -298,16 +298,19 @@ class Noticed(Watched, weakref=True, eq=False, gc=True):
 def test_memory_is_given_back_when_jobs_end() -> None:
     schedule = Schedule[Watched]()
     alive = weakref.WeakSet[Watched]()
-    for number in range(5010):  # some are near, some in the front, most in slots
+
+    def add(number: int, at: float) -> None:
         entry = Noticed(str(number))
         alive.add(entry)
-        schedule.add(entry, number % 7 + 0.001 * number if number < 5000 else 0.0)
+        schedule.add(entry, at)
+
+    for number in range(5010):  # some are near, some in the front, most in slots
+        add(number, number % 7 + 0.001 * number if number < 5000 else 0.0)
     schedule.take_due(0.001, 2)
     for job_id in [entry.job_id for entry in schedule]:
         schedule.hasten(job_id, 6.0)
         if job_id != "77":
             schedule.discard(job_id)
-    del entry
     assert len(alive) < 3000
     assert ids(schedule.take_due(math.pi, 10)) == ["77"]
     assert sys.getsizeof(schedule._jobs) < 50_000
