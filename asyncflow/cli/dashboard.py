@@ -19,7 +19,7 @@ from asyncflow.cli.web import as_web_address, guarded, page_at
 
 __all__ = ["dashboard"]
 
-_NO_TOKEN = "none"  # noqa: S105 - what goes where one is asked for; media hosts are not told any
+_NO_TOKEN = "user:0-none"  # noqa: S105 - a client wants one; media hosts are not told any
 
 
 @click.command(

@@ -135,7 +135,7 @@ class Dashboard:
         """Answer as a handler of `aiohttp.web`: route all methods of "/jobs{path:.*}" to it, wherever you want it."""
         from asyncflow.dashboard import server  # noqa: PLC0415 - an ASGI server does not need it
 
-        return await server.handle(self.answer, self._bell, request)
+        return await server.handle(self.answer, self._bell, request, getattr(request, "match_info", {}).get("path"))
 
     @asynccontextmanager
     async def serve(self, host: str = "127.0.0.1", port: int = 0) -> AsyncGenerator[str]:

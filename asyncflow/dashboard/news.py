@@ -85,14 +85,14 @@ class _Teller:
             self._place = known
         else:
             await self._tell_all()
-        is_there = True
-        while is_there and not desk.is_closing:
-            is_over = desk.is_over
+        while True:
+            # Asked before the news are told: those are the last then.
+            is_over, is_closing = desk.is_over, desk.is_closing
             has_news = await self._tell_news()
             if is_over:
                 await self._write(_message("over", {}))
+            if is_over or is_closing or not await self._pause(has_news=has_news):
                 return
-            is_there = await self._pause(has_news=has_news)
             await desk.refresh()
 
     async def _tell_all(self) -> None:

@@ -44,32 +44,34 @@ async def handle(answer: Answer, bell: Bell, request: web.BaseRequest, path: str
             response.force_close()
         return response
     pipe = _Pipe(bell, request)
-    await found(pipe)
-    return await pipe.end()
+    try:
+        await found(pipe)
+    except ConnectionError:
+        # The browser has gone, or must see that what it has is not whole; aiohttp would write a traceback into its log.
+        pipe.abort()
+    return pipe.response
 
 
 class _Pipe:
     def __init__(self, bell: Bell, request: web.BaseRequest) -> None:
         self._bell = bell
         self._request = request
-        self._response = web.StreamResponse()
+        self.response = web.StreamResponse()
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        self._response = web.StreamResponse(status=status, headers=headers)
-        await self._response.prepare(self._request)
+        self.response = web.StreamResponse(status=status, headers=headers)
+        await self.response.prepare(self._request)
 
     async def write(self, piece: bytes) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._response.write(piece)
+                await self.response.write(piece)
         except TimeoutError:
-            if self._request.transport is not None:
-                self._request.transport.abort()
             raise ConnectionResetError from None
 
-    async def end(self) -> web.StreamResponse:
-        await self._response.write_eof()
-        return self._response
+    def abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     async def wait(self, seconds: float, *, for_news: bool) -> bool:
         # Whoever has left is noticed by the next write, which is never far.

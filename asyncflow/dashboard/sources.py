@@ -14,11 +14,14 @@ from asyncflow import Abandoned, Ended
 from asyncflow.dashboard.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from asyncflow import Event, Job, Journal, JournalEntry, WatchStats
     from asyncflow.dashboard.model import Model
+
+Mark = tuple[str | None, float, bool]
+"""What of an entry changes when its job does."""
 
 __all__ = ["JournalSource", "Source", "WatchSource", "Watched"]
 
@@ -26,7 +29,9 @@ _OFTEN = 1.0
 _SHARE = 10.0
 """How many times as long as it took to read a journal the pause before the next reading is at least."""
 
-_SLICE = 500
+_SOON, _LATE = 0.5, 30.0
+"""Seconds after which a journal that has not changed is read once more, at first and in the end."""
+
 _MOST_INLINE = 100_000
 
 
@@ -125,9 +130,10 @@ class JournalSource:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._known: dict[str, tuple[str | None, float, bool]] = {}
+        self._known: dict[str, Mark] = {}
         self._stamp: object = None
-        self._next = 0.0
+        self._next = self._again_at = 0.0
+        self._calm = _SOON
         self._is_reading = False
 
     is_over: bool = False
@@ -153,34 +159,34 @@ class JournalSource:
         self._is_reading = True
         try:
             stamp = await to_thread.run_sync(_stamp_of, self._journal.path)
-            if stamp != self._stamp:
+            # What has just been written to the log can be read when it is on the disk, which takes a moment and shows nowhere.
+            if stamp != self._stamp or start >= self._again_at:
+                self._calm = _SOON if stamp != self._stamp else min(2 * self._calm, _LATE)
                 await self._read(model)
-                self._stamp = stamp
+                self._stamp, self._again_at = stamp, loop.time() + self._calm
         finally:
             self._is_reading = False
             self._next = loop.time() + max(_OFTEN, _SHARE * (loop.time() - start))
 
     async def _read(self, model: Model) -> None:
-        seen: set[str] = set()
-        news = await to_thread.run_sync(self._news, seen)
-        for number, entry in enumerate(news):
+        # Known is what was told: whoever is cancelled here, or meets a damaged entry, has told nothing.
+        known, news = await to_thread.run_sync(self._news, self._known)
+        gone = self._known.keys() - known.keys()
+        self._known = known
+        for entry in news:
             _tell(model, entry)
-            if not number % _SLICE:
-                await asyncio.sleep(0)
-        for job_id in self._known.keys() - seen:
-            del self._known[job_id]
+        for job_id in gone:
             model.forget(job_id)
 
-    def _news(self, seen: set[str]) -> list[JournalEntry]:
-        """Return the entries that are other than when they were seen last, as lean as they are needed; runs in a thread."""
+    def _news(self, before: Mapping[str, Mark]) -> tuple[dict[str, Mark], list[JournalEntry]]:
+        """Return the mark of each entry, and the entries whose mark is new, as lean as they are needed; runs in a thread."""
+        known: dict[str, Mark] = {}
         news: list[JournalEntry] = []
         for entry in self._journal.entries():
-            seen.add(entry.job_id)
-            key = (entry.status, (entry.changed_at or entry.added_at).timestamp(), entry.event is not None)
-            if self._known.get(entry.job_id) != key:
-                self._known[entry.job_id] = key
+            known[entry.job_id] = mark = (entry.status, (entry.changed_at or entry.added_at).timestamp(), entry.event is not None)
+            if before.get(entry.job_id) != mark:
                 news.append(_lean(entry))
-        return news
+        return known, news
 
     async def find(self, job_id: str) -> Job | None:
         """Return the record of a job as the journal has it."""

@@ -43,8 +43,8 @@ def video(number: int = 1, *, link: str = "https://media.example/v?Signature=s3c
 
 
 def running(number: int = 1, status: str = "started", prompt: str = "a kite", **members: Any) -> FlowJob:  # noqa: ANN401 - see above
-    members = {"created_at": START - timedelta(seconds=60), "model": "veo-3.1-fast"} | members
-    return FlowJob(flow_id(number), status, "video", record=record(prompt), **members)
+    usual: dict[str, Any] = {"created_at": START - timedelta(seconds=60), "model": "veo-3.1-fast"}
+    return FlowJob(flow_id(number), status, "video", record=record(prompt), **(usual | members))
 
 
 def done(number: int = 1, *media: Media, prompt: str = "a kite", **members: Any) -> FlowJob:  # noqa: ANN401 - see above
@@ -70,10 +70,13 @@ class Told:
     watched: int = 0
     silent: set[str] = field(default_factory=set)
     jobs: dict[str, Job] = field(default_factory=dict)
-    take: Callable[[Event], None] = field(default=lambda _: None)
+    hear: Callable[..., None] = print
 
-    def begin(self, take: Callable[[Event], None]) -> None:
-        self.take = take
+    def begin(self, take: Callable[..., None]) -> None:
+        self.hear = take
+
+    def take(self, *events: Event) -> None:
+        self.hear(*events)
 
     def numbers(self) -> dict[str, Any]:
         return {"watched": self.watched}
@@ -109,6 +112,9 @@ class Heard:
     @property
     def cards(self) -> dict[int, list[Any]]:
         return {card[0]: card for cards in self.of("cards") for card in cards}
+
+    def state(self, number: int) -> str:
+        return str(self.cards.get(number, [""] * 4)[3])
 
     async def until(self, is_true: Callable[[Heard], object]) -> None:
         async with asyncio.timeout(10):
