@@ -57,11 +57,11 @@ def _reasons(tally: Tally) -> list[Line]:
 
 def _worth(report: RunReport) -> list[Line]:
     parts = [f"{report.files.ok:,} of {count(report.files.total, 'file')}"] if report.files.total else []
-    if report.captchas.attempts:
-        parts.append(f"{count(report.captchas.attempts, 'captcha solution')}, about ${report.captchas.cost:,.2f}")
     if used := sum(each.used for each in report.credits):
-        parts.append(f"{count(used, 'credit')} used")
-    return [[("; ".join(parts), "")]] if parts else []
+        parts.append(count(used, "credit"))
+    if report.captchas.attempts:
+        parts.append(f"{count(report.captchas.attempts, 'captcha')} (about ${report.captchas.cost:,.2f})")
+    return [[(", ".join(parts), "")]] if parts else []
 
 
 def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:

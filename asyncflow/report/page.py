@@ -108,8 +108,12 @@ def _timeline(timeline: Timeline) -> str:
     marks = [timeline.start + timedelta(seconds=timeline.step * length * part / 4) for part in range(5)]
     is_long = timeline.step * length > 86400
     labels = "".join(f"<span>{mark:{'%d %b %H:%M' if is_long else '%H:%M:%S'}}</span>" for mark in marks)
-    caption = f"Jobs ended, up to {most:,} in each {span(timeline.step)}; UTC"
+    caption = f"Jobs ended, up to {most:,} in each {_step(timeline.step)}; UTC"
     return _card("Over time", f'{columns(timeline)}<div class="scale">{labels}</div><small>{caption}</small>')
+
+
+def _step(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 60 else span(seconds)
 
 
 def _groups(report: RunReport) -> str:

@@ -60,7 +60,7 @@ th:last-child, td:last-child { padding-right: 0; }
 .list td { border: 0; padding-top: 4px; padding-bottom: 4px; }
 .lead { margin-bottom: 8px; }
 .n { text-align: right; white-space: nowrap; }
-.name { min-width: 180px; max-width: 280px; overflow-wrap: anywhere; line-height: 1.35; }
+.name { min-width: 200px; max-width: 280px; overflow-wrap: anywhere; line-height: 1.35; }
 .name small { display: block; font-size: 12.5px; overflow-wrap: anywhere; }
 .word { overflow-wrap: anywhere; font: 12.5px/1.45 ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans Mono", monospace; }
 .bar { width: 34%; }
