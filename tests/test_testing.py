@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import ssl
 import threading
@@ -72,6 +73,27 @@ def test_timers_ring_in_the_order_of_their_times(milliseconds: set[int]) -> None
 
     run(main(), limit=10**7)
     assert rung == sorted(when / 1000 for when in milliseconds)
+
+
+def test_two_instants_next_to_each_other_are_both_reached() -> None:
+    first = 14.870000000000003
+    second = first + 2 * math.ulp(first)
+
+    async def main() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def look() -> None:
+            # A loop rings a little early, and whoever compares the times, as anyio does, waits for the rest.
+            if loop.time() < second:
+                loop.call_at(second, look)
+            else:
+                done.set()
+
+        loop.call_at(first, look)
+        await done.wait()
+        assert now() == second
+
+    run(main(), limit=60)
 
 
 def test_a_timer_that_is_taken_back_never_rings() -> None:

@@ -96,6 +96,34 @@ async def test_a_connection_that_is_cut_is_reset_at_the_other_end() -> None:
         writer.close()
 
 
+class Slot(asyncio.BufferedProtocol):
+    """Takes what comes three bytes at a time."""
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(3)
+        self.taken = b""
+        self.is_over = asyncio.get_running_loop().create_future()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        assert sizehint > 0
+        return self.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.taken += self.buffer[:nbytes]
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self.is_over.set_result(None)
+
+
+async def test_a_protocol_may_bring_its_own_buffer() -> None:
+    async with await asyncio.start_server(echo, port=80):
+        transport, slot = await asyncio.get_running_loop().create_connection(Slot, "127.0.0.1", 80)
+        transport.write(b"12345678")
+        transport.write_eof()
+        await slot.is_over
+        assert slot.taken == b"12345678"
+
+
 async def test_each_end_knows_the_addresses() -> None:
     seen: list[object] = []
 

@@ -111,7 +111,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         target = self._now + timeout
         # The loop computed timeout as instant - now, which may be off by a rounding error; the timer's owner will compare.
         early, late = target - 4 * math.ulp(target), target + 4 * math.ulp(target)
-        while self._instants and self._instants[0] < early:
+        while self._instants and (self._instants[0] < early or self._instants[0] <= self._now):
             heapq.heappop(self._instants)
         self._now = self._instants[0] if self._instants and self._instants[0] <= late else target
         if self._now > self._end:

@@ -12,7 +12,7 @@ import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 __all__ = ["Listener", "Network", "Pipe"]
@@ -155,20 +155,30 @@ class Pipe(asyncio.Transport):
 
     def _deliver(self) -> None:
         self._is_told = False
-        protocol = self.protocol
-        if not isinstance(protocol, asyncio.Protocol):
-            raise TypeError("virtual time knows stream protocols only")
         while self._arrived and self._is_reading and not self._is_closing:
             data = self._arrived.popleft()
             self.size -= len(data)
             if data:
-                protocol.data_received(data)
-            elif not protocol.eof_received():
+                self._give(data)
+            elif not cast("asyncio.Protocol", self.protocol).eof_received():
                 self.close()
         peer = self.peer
         if peer.is_full and self.size <= peer.low and not peer.is_lost:
             peer.is_full = False
             peer.protocol.resume_writing()
+
+    def _give(self, data: bytes) -> None:
+        protocol = self.protocol
+        if not isinstance(protocol, asyncio.BufferedProtocol):
+            cast("asyncio.Protocol", protocol).data_received(data)
+            return
+        buffer = memoryview(protocol.get_buffer(len(data)))
+        size = min(len(buffer), len(data))
+        buffer[:size] = data[:size]
+        if size < len(data):
+            self._arrived.appendleft(data[size:])
+            self.size += len(data) - size
+        protocol.buffer_updated(size)
 
     # -- the end -----------------------------------------------------------------------------------------------------------
 
