@@ -2,12 +2,13 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import click
 import msgspec
 
-from asyncflow import Ended, Journal, JournalEntry
+from asyncflow import Ended, Journal, JournalEntry, Submission
 from asyncflow.cli.keeping import shown_name
 from asyncflow.cli.options import as_duration
 from asyncflow.cli.words import OUTCOMES, count, one_line
@@ -16,6 +17,7 @@ from asyncflow.redaction import digest
 __all__ = ["journal"]
 
 _MOST_SHOWN = 20
+_MOST_NAMED = 5
 _STATES = {"watched": "still watched", "ended": "ended, not told yet", "handled": "ended and told"}
 
 
@@ -56,6 +58,7 @@ def show(*, name: str) -> None:
         if states[state]:
             detail = ", ".join(f"{number:,} {word}" for word, number in statuses[state].most_common())
             lines.append(f"{states[state]:>8,}  {words}: {detail}")
+    lines += _batches(Journal(name).submissions())
     if left:
         lines += ["", *(f"  {digest(entry.job_id)}  {_since(entry):%Y-%m-%d %H:%M:%S}  {_word(entry)}" for entry in left)]
         more = states["watched"] + states["ended"] - len(left)
@@ -68,13 +71,19 @@ def show(*, name: str) -> None:
 Examples:
   asyncflow journal export run.db > jobs.jsonl
   asyncflow journal export run.db --events > events.jsonl
+  asyncflow journal export run.db --lines > lines.jsonl
 """,
 )
 @click.argument("name", metavar="JOURNAL")
 @click.option("--events", "is_events", is_flag=True, help="Only the endings, as asyncflow watch --json prints them.")
-def export(*, name: str, is_events: bool) -> None:
+@click.option("--lines", "is_lines", is_flag=True, help="Only the lines of batches, as asyncflow submit --json prints them.")
+def export(*, name: str, is_events: bool, is_lines: bool) -> None:
     """Print what is known of each job as a line of JSON, whole ids and records."""
     encoder = msgspec.json.Encoder()
+    if is_lines:
+        for line in Journal(name).submissions():
+            sys.stdout.buffer.write(encoder.encode(line) + b"\n")
+        return
     for entry in Journal(name).entries():
         if not is_events:
             sys.stdout.buffer.write(encoder.encode(entry) + b"\n")
@@ -97,6 +106,21 @@ def prune(*, name: str, older_than: float | None) -> None:
     """
     before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
     sys.stdout.write(f"{count(Journal(name).prune(before), 'job')} forgotten\n")
+
+
+def _batches(lines: Iterable[Submission]) -> list[str]:
+    """Return how the lines of batches stand, and which of them nobody knows of."""
+    states: Counter[str] = Counter()
+    unknown: list[str] = []
+    for line in lines:
+        states[line.state] += 1
+        if line.state == "unknown":
+            unknown.append(one_line(line.key, 40))
+    if not states:
+        return []
+    words = ", ".join(f"{states[state]:,} {state}" for state in ("submitted", "refused", "unknown") if states[state])
+    shown = [f"{'':>8}  unknown, sent without an answer: {', '.join(unknown[:_MOST_NAMED])}"] if unknown else []
+    return [f"{states.total():>8,}  lines of batches: {words}", *shown]
 
 
 def _word(entry: JournalEntry) -> str:

@@ -228,6 +228,20 @@ def test_a_service_that_is_not_there_ends_the_batch(command: Command) -> None:
     assert "USEAPI_BASE_URL" in done.stderr
 
 
+def test_the_journal_shows_the_lines_of_batches(command: Command, batch: Path, service: SimulatorThread) -> None:
+    service.play(f"POST /v1/{VIDEOS}", ["reset", Answer(400, {}, b'{"error": "no"}')])
+    command("submit", batch.name, "--journal", "run.db", "--concurrency", "1")
+    shown = command("journal", "show", "run.db").stdout
+    assert "       3  lines of batches: 1 submitted, 1 refused, 1 unknown\n" in shown
+    assert "          unknown, sent without an answer: first\n" in shown
+    exported = results(command("journal", "export", "run.db", "--lines").stdout)
+    assert sorted((each.state, each.path) for each in exported) == [
+        ("refused", VIDEOS),
+        ("submitted", "google-flow/images"),
+        ("unknown", VIDEOS),
+    ]
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_signal_lets_what_is_under_way_have_its_answer(
     start: Start, service: SimulatorThread, tmp_path: Path, name: str, code: int
