@@ -176,6 +176,15 @@ COMMANDS = {
     "watch, kept": ["watch", "--file", "ids.txt", "--journal", "run.db"],
     "journal show": ["journal", "show", "run.db"],
     "resume": ["resume", "run.db"],
+    "report": ["report", "run.db", "--html", "run.html"],
+    "report, as JSON": ["report", "run.db", "--json"],
+    "wait": ["wait", "{id}", FLOW_ID],
+    "wait, in haste": ["wait", FLOW_ID, MUSIC_ID, "--fail-fast"],
+    "stats": ["stats", "--detail", "executing"],
+    "cancel": ["cancel", MUSIC_ID],
+    "cancel, a video": ["cancel", FLOW_ID],
+    "doctor": ["doctor"],
+    "settings": ["--config", "settings.toml", "stats"],
     "submit": ["submit", "batch.jsonl", "--journal", "submits.db"],
     "submit, again": ["submit", "batch.jsonl", "--journal", "submits.db", "--dry-run"],
     "submit, with flaws": ["submit", "flaws.jsonl", "--journal", "submits.db"],
@@ -193,6 +202,7 @@ def test_no_command_shows_a_secret(service: SimulatorThread, tmp_path: Path) -> 
     (tmp_path / "batch.jsonl").write_text(json.dumps(line), "utf-8")
     flaws = [line | {"path": SPITEFUL}, line | {SPITEFUL: 1}, line | {"body": {"replyRef": [SPITEFUL]}}, [SPITEFUL]]
     (tmp_path / "flaws.jsonl").write_text("\n".join(map(json.dumps, flaws)), "utf-8")
+    (tmp_path / "settings.toml").write_text(f"[watch]\n'{SPITEFUL}' = 1\n", "utf-8")
     environment = {name: value for name, value in os.environ.items() if name in {"PATH", "SYSTEMROOT", "PYTHONPATH"}}
     settings = {"USEAPI_TOKEN": service.token, "USEAPI_BASE_URL": service.url, "PYTHONDEVMODE": "1"}
     for name, arguments in COMMANDS.items():
@@ -212,4 +222,5 @@ def test_no_command_shows_a_secret(service: SimulatorThread, tmp_path: Path) -> 
         timeout=60,
     )
     assert (refused.returncode, leaks(refused.stdout + refused.stderr)) == (4, [])
+    assert leaks((tmp_path / "run.html").read_text("utf-8")) == []
     assert [path.name for path in tmp_path.rglob("*") if leaks(path.name)] == []
