@@ -25,7 +25,7 @@ PACKAGE = Path(asyncflow.__file__).parent
 
 PURE_ROOMS = frozenset({"errors", "events", "pacing", "polling", "protocol", "records", "redaction", "report", "telemetry"})
 # Their `__all__` is public, like that of asyncflow.
-PUBLIC_PACKAGES = frozenset({"cluster", "records", "report", "simulator", "testing"})
+PUBLIC_PACKAGES = frozenset({"cluster", "records", "report", "simulator", "telemetry", "testing"})
 
 # What pure code may use of the standard library: nothing here reads a clock, does I/O or knows an event loop. `random` is for
 # the type of the generator that the caller passes in.
@@ -54,7 +54,7 @@ def pure(*ours: str, outside: tuple[str, ...] = ()) -> Room:
 
 
 def shell(*ours: str, outside: tuple[str, ...] = ()) -> Room:
-    return Room(PURE_ROOMS | set(ours), frozenset({"msgspec", *outside}))
+    return Room(PURE_ROOMS | {"logs", *ours}, frozenset({"msgspec", *outside}))
 
 
 def built_on_public_names(*outside: str) -> Room:
@@ -86,6 +86,7 @@ ROOMS = {
     "cli": built_on_public_names("anyio", "click", "rich"),
     "dashboard": built_on_public_names("aiohttp", "anyio"),
     "contrib": built_on_public_names("opentelemetry", "prometheus_client"),
+    "logs": Room(frozenset({"redaction", "telemetry"}), frozenset({"msgspec"})),
     "pytest_plugin": built_on_public_names("pytest", "pytest_asyncio"),
     "testing": witness(),
     "simulator": witness("aiohttp", "msgspec"),

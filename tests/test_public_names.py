@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 import asyncflow
-from asyncflow import errors, events, records, simulator, testing
+from asyncflow import errors, events, records, simulator, telemetry, testing
 
 if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
-TYPE_ALIASES = {"AnyJob", "Event"}
-PUBLIC = [(module, name) for module in (asyncflow, records, simulator, testing) for name in module.__all__]
+TYPE_ALIASES = {"AnyJob", "Event", "Fact", "Hook"}
+PUBLIC = [(module, name) for module in (asyncflow, records, simulator, telemetry, testing) for name in module.__all__]
 
 
 def told() -> str:

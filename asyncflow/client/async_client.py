@@ -15,8 +15,10 @@ from asyncflow.client.connection import Connection
 from asyncflow.client.media_side import MediaSide, only_job
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
 from asyncflow.client.submitting import Submits, new_ref
+from asyncflow.client.telling import Teller
 from asyncflow.client.waiting import W_co, wait_for, wait_in, well_ended, worth_asking
 from asyncflow.errors import AsyncflowError, OutcomeUnknownError, ServiceError, UsageError
+from asyncflow.logs import hooks_of
 from asyncflow.pacing import Pacer
 from asyncflow.polling import PollPolicy
 from asyncflow.redaction import redact
@@ -24,7 +26,7 @@ from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Unpack
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.protocol import Request
     from asyncflow.records import AssetLink, FlowStats, Job, MusicStats
+    from asyncflow.telemetry import Hook
     from asyncflow.watcher import JobIds, WatchOptions
 
 __all__ = ["AsyncClient"]
@@ -55,7 +58,8 @@ class AsyncClient:
     often a read is repeated after a transient error. *concurrency* and *rate* are hard ceilings for requests in flight and
     requests a second; below them `pacer` learns what the service bears. Give two clients the same *pacer* if they share a
     token. *policy* says when jobs are asked about again. *lane* is how reads are sent: "auto" takes the fast lane where that is
-    known to be safe and aiohttp's public session elsewhere, "reference" always that session; see `lane`.
+    known to be safe and aiohttp's public session elsewhere, "reference" always that session; see `lane`. *hooks* hear of each
+    attempt at a request, of the budget, and of the watches made here: see `asyncflow.telemetry`.
 
     Nothing is opened before the first request. A client belongs to the event loop of its first request. Errors: `UsageError` for
     what cannot work, before any request is made; every other `AsyncflowError` comes from an answer or from its absence.
@@ -74,6 +78,7 @@ class AsyncClient:
         pacer: Pacer | None = None,
         policy: Policy | None = None,
         lane: Lane = "auto",
+        hooks: Iterable[Hook] = (),
     ) -> None:
         self._options = Options(
             token=checked_token(token),
@@ -87,7 +92,9 @@ class AsyncClient:
         at_least("concurrency", concurrency, 1)
         self._connection = Connection(session, checked_lane(lane, is_borrowed=session is not None))
         self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
-        self._calls = Calls(self._connection, self._budget)
+        self._hooks = hooks_of(hooks)
+        teller = Teller(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
+        self._calls = Calls(self._connection, self._budget, teller)
         self._media = MediaSide(self._options.base_url)
         self._submits = Submits(self._calls, self._connection)
 
@@ -197,7 +204,13 @@ class AsyncClient:
             return await wait_in(store, job_ids, timeout)
         read = partial(self.get_job, service=service)
         return await wait_for(
-            read, job_ids, pacer=self.pacer, policy=self._options.policy, timeout=timeout, max_failures=max_failures
+            read,
+            job_ids,
+            pacer=self.pacer,
+            policy=self._options.policy,
+            timeout=timeout,
+            max_failures=max_failures,
+            hooks=self._hooks or (),
         )
 
     # -- many jobs -------------------------------------------------------------------------------------------------------
@@ -226,6 +239,7 @@ class AsyncClient:
         fetch = self.get_job if service is None else partial(self.get_job, service=service)
         options.setdefault("pacer", self.pacer)
         options.setdefault("policy", self._options.policy)
+        options.setdefault("hooks", self._hooks or ())
         return JobWatcher(fetch, job_ids, **options)
 
     # -- files -----------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from asyncflow.client.connection import Connection
     from asyncflow.client.fast_lane import Link
     from asyncflow.client.options import Options
+    from asyncflow.client.telling import Teller
+    from asyncflow.client.wire import Reply
     from asyncflow.protocol import Answer, Request
 
 __all__ = ["Calls"]
@@ -31,11 +33,12 @@ _PATIENCE = 0.5
 
 
 class Calls:
-    """Calls over one connection and out of one budget."""
+    """Calls over one connection and out of one budget; *teller* hears of each attempt."""
 
-    def __init__(self, connection: Connection, budget: Budget) -> None:
+    def __init__(self, connection: Connection, budget: Budget, teller: Teller | None = None) -> None:
         self._connection = connection
         self._budget = budget
+        self._teller = teller
         self._random = Random()
 
     async def read(self, request: Request, options: Options, timeout: float | None = None) -> Answer:
@@ -48,7 +51,7 @@ class Calls:
         failures, is_fresh = 0, False
         while True:
             try:
-                return await self._try(request, options, deadline, is_fresh=is_fresh)
+                return await self._try(request, options, deadline, is_fresh=is_fresh, resends=failures + is_fresh)
             except Stale:
                 # It was no failure of the service, and is no retry; yet a request it was.
                 is_fresh = True
@@ -95,7 +98,14 @@ class Calls:
         return await self._try(request, options, now() + longest, is_fresh=True, longest=longest)
 
     async def _try(
-        self, request: Request, options: Options, deadline: float, *, is_fresh: bool, longest: float | None = None
+        self,
+        request: Request,
+        options: Options,
+        deadline: float,
+        *,
+        is_fresh: bool,
+        longest: float | None = None,
+        resends: int = 0,
     ) -> Answer:
         """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout.
 
@@ -106,6 +116,7 @@ class Calls:
         outcome: Answer | AsyncflowError | None = None
         deadline = min(start + (longest or options.timeout), deadline)
         link: Link | None = None
+        reply: Reply | None = None
         waiter: asyncio.Future[bytes | None] | None = None
         try:
             if not is_fresh and (link := connection.start(request, options, start, deadline)) is not None:
@@ -125,4 +136,7 @@ class Calls:
         finally:
             if link is not None:
                 link.give_up(waiter)
-            self._budget.settle(request, outcome, start, loop.time())
+            end = loop.time()
+            self._budget.settle(request, outcome, start, end)
+            if self._teller is not None:
+                self._teller.made(request, reply, outcome, resends=resends, start=start, now=end)

@@ -19,6 +19,7 @@ from asyncflow.watcher.intake import Intake
 from asyncflow.watcher.keeping import Keeping
 from asyncflow.watcher.outlook import Outlook
 from asyncflow.watcher.tally import Tally, WatchStats
+from asyncflow.watcher.telling import Teller
 from asyncflow.watcher.verdict import Judge
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from asyncflow.pacing import Pacer
     from asyncflow.report import RunReport
     from asyncflow.stream import Sink
+    from asyncflow.telemetry import Hooks
     from asyncflow.watcher.keeping import WatchJournal
 
 __all__ = ["Core", "Fetch", "JobIds", "Settings"]
@@ -58,6 +60,7 @@ class Settings:
     wall_clock: Callable[[], datetime]
     journal: WatchJournal | None
     warn_before: float | None
+    hooks: Hooks | None = None
 
 
 class Core:
@@ -93,11 +96,17 @@ class Core:
         self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
         self.listeners: dict[object, Callable[[Event], None]] = {}
+        self._teller = Teller(settings.hooks, settings.pacer) if settings.hooks is not None else None
+        self._refusal: AsyncflowError | None = None
+        if self._teller is not None:
+            self.listeners[self._teller] = self._teller.emitted
 
     async def run(self, sink: Sink[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
         self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
         stop: Callable[[], None] | None = None
+        if self._teller is not None:
+            self._teller.began(len(self), self._loop.time())
         try:
             if self.keeping is not None:
                 # Take up what earlier watches left: the jobs that have not ended, and the endings that nobody has handled.
@@ -122,6 +131,9 @@ class Core:
             for handle in (self._expiry, *self._reminders.values()):
                 if handle is not None:
                     handle.cancel()
+            if self._teller is not None:
+                error = self._refusal.kind if self._refusal is not None else None if self._done.is_set() else "closed"
+                self._teller.ended(self._tally, len(self), error, self._loop.time())
 
     def finish_if_done(self) -> None:
         """End the run if nothing is left to watch and somebody asks for more.
@@ -167,9 +179,20 @@ class Core:
     # -- one poll --------------------------------------------------------------------------------------------------------
 
     async def _poll(self, entry: Entry) -> None:
+        if self._teller is not None:
+            await self._poll_aloud(entry, self._teller)
+            return
         answer = await self._crew.ask(self._settings.fetch, entry)
         if self.schedule.get(entry.job_id) is entry:
             self._judge.hear(entry, answer, self._loop.time())
+
+    async def _poll_aloud(self, entry: Entry, teller: Teller) -> None:
+        due, start = entry.due, self._loop.time()
+        answer = await self._crew.ask(self._settings.fetch, entry)
+        if self.schedule.get(entry.job_id) is entry:
+            now = self._loop.time()
+            teller.answered(entry, answer, due, start, now)
+            self._judge.hear(entry, answer, now)
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
 
@@ -191,6 +214,7 @@ class Core:
 
     def refused(self, error: AsyncflowError) -> None:
         """End the watch."""
+        self._refusal = error
         self._sink.fail(error)
 
     def met(self, entry: Entry, job: Job) -> None:

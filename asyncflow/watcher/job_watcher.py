@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from asyncflow.errors import UsageError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Unreachable
+from asyncflow.logs import hooks_of
 from asyncflow.polling import PollPolicy
 from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
@@ -17,12 +18,13 @@ from asyncflow.watcher.entry import Limits
 from asyncflow.watcher.keeping import Receipts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
     from asyncflow.report import RunReport
+    from asyncflow.telemetry import Hook
     from asyncflow.watcher.core import Fetch, JobIds
     from asyncflow.watcher.keeping import WatchJournal
     from asyncflow.watcher.tally import WatchStats
@@ -46,6 +48,7 @@ class WatchOptions(TypedDict, total=False):
     warn_before: float | None
     journal: WatchJournal | None
     auto_acknowledge: bool
+    hooks: Iterable[Hook]
 
 
 def merge(older: Event, newer: Event) -> Event | None:
@@ -88,6 +91,8 @@ class JobWatcher(Stream[Event]):
     without. Ids that have ended are not watched again. An ending is acknowledged when its consumer, a task, asks for the next
     event, or leaves `async with` without an exception; without *auto_acknowledge* only by `acknowledge`.
 
+    *hooks* hear of the watch itself, of each poll and of each event: see `asyncflow.telemetry`.
+
     Leave the iteration with `break` as you like; `async with`, or `aclose`, waits until all is closed.
     """
 
@@ -108,6 +113,7 @@ class JobWatcher(Stream[Event]):
         buffer: int = 1000,
         journal: WatchJournal | None = None,
         auto_acknowledge: bool = True,
+        hooks: Iterable[Hook] = (),
         warn_before: float | None = None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -128,6 +134,7 @@ class JobWatcher(Stream[Event]):
                 wall_clock=wall_clock,
                 warn_before=warn_before,
                 journal=journal,
+                hooks=hooks_of(hooks),
             )
         )
         self._receipts = Receipts(core.keeping) if core.keeping is not None and auto_acknowledge else None
