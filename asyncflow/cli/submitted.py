@@ -33,7 +33,7 @@ class Submitted:
         self.states[result.state] += 1
         self._earlier += result.is_earlier and result.state == "submitted"
         if result.state == "unknown":
-            self._unknown.append(f"line {result.number}")
+            self._unknown.append(str(result.number))
         elif result.error is not None:
             self._kinds[result.error.kind] += 1
 
@@ -73,8 +73,9 @@ class Submitted:
         """Return what can be done about the lines without a job."""
         lines: list[str] = []
         if self._unknown:
-            named = ", ".join(self._unknown[:_MOST_NAMED]) + (" and more" if len(self._unknown) > _MOST_NAMED else "")
-            lines.append(f"unknown, {named}: sent, without an answer; run again to look for their jobs,")
+            named, more = self._unknown[:_MOST_NAMED], len(self._unknown) - _MOST_NAMED
+            words = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+            lines.append(f"unknown: {'line' if len(named) == 1 else 'lines'} {words}; run again to look for their jobs,")
             lines.append("or with --resubmit-unknown to send them again, which may pay twice")
         if self.states["refused"]:
             reasons = ", ".join(f"{number:,} x {kind.replace('_', ' ')}" for kind, number in self._kinds.most_common())
@@ -83,7 +84,10 @@ class Submitted:
 
 
 def _fate(result: Submission) -> str:
-    if result.state != "submitted":
+    if result.state == "unknown":
+        status = result.error.status if result.error is not None else None
+        return "unknown: sent, without an answer" + (f" [HTTP {status}]" if status is not None else "")
+    if result.state == "refused":
         return f"{result.state}: {problem_text(result.error)}" if result.error is not None else result.state
     job = f"job {digest(result.job_id)}" if result.job_id is not None else "without a job"
     if result.is_earlier:

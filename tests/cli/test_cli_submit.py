@@ -186,7 +186,7 @@ def test_refused_and_unknown_lines_are_named_and_tried_again(command: Command, b
     assert done.returncode == 5
     assert "3 lines in" in done.stdout
     assert "1 submitted, 1 refused, 1 unknown" in done.stdout
-    assert "unknown, line 1: sent, without an answer; run again to look" in done.stdout
+    assert "unknown: line 1; run again to look" in done.stdout
     assert "refused: 1 x rate limited" in done.stdout
     service.play(f"POST /v1/{VIDEOS}", [])
     done = command("submit", batch.name, "--journal", "run.db")
@@ -272,7 +272,7 @@ def test_a_second_signal_breaks_off_and_names_what_is_unknown(start: Start, serv
     output, words = process.communicate(timeout=30)
     assert process.returncode == 130
     assert b"0 submitted, 3 unknown, 37 not begun; the same command goes on" in words
-    assert output.count(b"unknown: broken off before the answer came") == 3
+    assert output.count(b"unknown: sent, without an answer") == 3
     assert [each.state for each in Journal(tmp_path / "run.db").submissions()] == ["unknown"] * 3
 
 

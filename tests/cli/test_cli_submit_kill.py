@@ -36,7 +36,7 @@ def test_a_manifest_that_is_killed_twice_is_submitted_once(seed: int, tmp_path: 
         assert {line.job_id for line in known.values() if line.state == "submitted"} <= jobs
         unknown = [line for line in known.values() if line.state == "unknown"]
         assert len([line for line in known.values() if line.state == "refused"]) == 1
-        named = [line for line in last.stdout.splitlines() if "unknown: " in line]
+        named = [line for line in last.stdout.splitlines() if "unknown: sent" in line]
         assert len(named) == len(unknown)
         # A line without a known job is named, and sent again only on request.
         while any(line.state == "unknown" for line in killed.known().values()):
