@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
@@ -110,15 +111,12 @@ class Fetch:
                     kept = await self._begin(body, _head(pieces))
                     if kept is not None:
                         return kept
-                writing = self._carrier.pool.start(lambda batch=pieces: self._part.write(batch))  # type: ignore[misc] # its type is known
+                writing = self._start(partial(self._part.write, pieces))
                 self._target.received(size, stream.at, body.total_bytes)
                 await stream.rest(size)
         except TransportError:
             await self._save(writing, stream, body)
             raise
-        finally:
-            if writing is not None:
-                writing.add_done_callback(_retrieve)
         if writing is not None:
             await self._until(writing)
         self._target.received(stream.gathered, stream.at, body.total_bytes)
@@ -183,11 +181,14 @@ class Fetch:
         return kept
 
     async def _do(self, work: Callable[[], T]) -> T:
-        return await self._until(self._carrier.pool.start(work))
+        return await self._until(self._start(work))
+
+    def _start(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        return self._carrier.pool.start(partial(self._part.guarded, work))
 
     async def _until(self, future: asyncio.Future[T]) -> T:
         try:
-            return await future
+            return await self._carrier.pool.until(future)
         except OSError as error:
             raise self._folder.error(error) from error
 
@@ -261,9 +262,3 @@ def _head(pieces: list[bytes]) -> bytes:
         if len(head) >= HEAD_BYTES:
             break
     return head
-
-
-def _retrieve(future: asyncio.Future[None]) -> None:
-    """Look at how an abandoned write ended, so that nobody complains that no one did."""
-    if not future.cancelled():
-        future.exception()

@@ -8,8 +8,8 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from threading import Lock
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, TypeVar
 
 from asyncflow.download.answers import NOTHING, Held
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Part", "Write", "open_locked", "write_all"]
 
+T = TypeVar("T")
 Write = Callable[[int, Sequence[bytes]], None]
 
 _FLAGS = os.O_RDWR | os.O_CREAT
@@ -32,16 +33,27 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP
 
 def write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
     """Write *pieces* one behind the other, all of them."""
-    view = memoryview(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-    while view:
-        view = view[os.write(descriptor, view) :]
+    views = [memoryview(piece) for piece in pieces]
+    if sys.platform == "win32" and len(views) > 1:  # it knows no way to write several at once
+        views = [memoryview(b"".join(pieces))]
+    first = 0
+    while first < len(views):
+        if sys.platform == "win32":
+            written = os.write(descriptor, views[first])
+        else:
+            written = os.writev(descriptor, views[first : first + _MOST_PIECES])
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
+        if written:
+            views[first] = views[first][written:]
 
 
 class Part:
     """The file at *path*, open as *descriptor* and locked. `held` is what its bytes are worth.
 
-    Its methods are called by one thread after another, never by two at a time; closing is closing once, and waits for the
-    thread that may still be writing.
+    What belongs together is done by `guarded`, so that whoever lets go of the file waits for a thread that is still at it:
+    coroutines may be cancelled, threads cannot be.
     """
 
     def __init__(self, path: Path, descriptor: int, write: Write) -> None:
@@ -49,7 +61,14 @@ class Part:
         self.held: Held = NOTHING
         self._descriptor = descriptor
         self._write = write
-        self._lock = Lock()
+        self._busy = RLock()
+
+    def guarded(self, work: Callable[[], T]) -> T:
+        """Do *work*, which is about this file, while nobody else does anything to it. OSError if it is closed already."""
+        with self._busy:
+            if self._descriptor < 0:
+                raise OSError(errno.EBADF, "the unfinished file is closed")
+            return work()
 
     def size(self) -> int:
         """Return how many bytes there are."""
@@ -66,10 +85,8 @@ class Part:
 
     def write(self, pieces: Sequence[bytes]) -> None:
         """Write *pieces* behind what there is."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.lseek(self._descriptor, 0, os.SEEK_END)
-                self._write(self._descriptor, pieces)
+        os.lseek(self._descriptor, 0, os.SEEK_END)
+        self._write(self._descriptor, pieces)
 
     def sync(self) -> None:
         """Wait until the bytes are on the disk."""
@@ -113,15 +130,14 @@ class Part:
 
     def let_go(self) -> None:
         """Close the file as it is, for another run to go on with; an empty one is deleted."""
-        with self._lock:
-            is_empty = self._descriptor >= 0 and not self.size()
-        if is_empty:
-            self.discard()
-        self.close()
+        with self._busy:
+            if self._descriptor >= 0 and not self.size():
+                self.discard()
+            self.close()
 
     def close(self) -> None:
         """Let go of the file and its lock. Closing twice is closing once."""
-        with self._lock:
+        with self._busy:
             descriptor, self._descriptor = self._descriptor, -1
             if descriptor >= 0:
                 os.close(descriptor)

@@ -27,12 +27,27 @@ class Pool:
         self._is_closed = False
 
     def start(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        """Have a thread do *work*; the future is of this event loop, and to cancel it stops nothing that has begun."""
+        """Have a thread do *work*; wait for it by `until`, which stops waiting when cancelled, and not the work."""
         if self._is_closed:
             raise UsageError("these downloads are closed")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="asyncflow-download")
-        return asyncio.wrap_future(self._executor.submit(work))
+        future = asyncio.wrap_future(self._executor.submit(work))
+        future.add_done_callback(_retrieve)
+        return future
+
+    @staticmethod
+    async def until(future: asyncio.Future[T]) -> T:
+        """Wait for what was started."""
+        return await asyncio.shield(future)
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Have a thread do *work* and wait for it; it is done even if nobody waits any more."""
+        return await self.until(self.start(work))
+
+    async def do_at_last(self, work: Callable[[], T]) -> T:
+        """Have *work* done whatever has happened: here and now, if there are no threads any more."""
+        return work() if self._is_closed else await self.do(work)
 
     def close(self) -> None:
         """Take no more work; what was given is done. Nobody waits for it here."""
@@ -40,3 +55,9 @@ class Pool:
         if self._executor is not None:
             self._executor.shutdown(wait=False)
             self._executor = None
+
+
+def _retrieve(future: asyncio.Future[T]) -> None:
+    """Look at how the work ended, so that nobody complains that no one did where the one who waited has gone."""
+    if not future.cancelled():
+        future.exception()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from asyncflow.download.folder import FATAL, Kept
 from asyncflow.download.formats import checked_format
 from asyncflow.download.manifest import Place, job_key
 from asyncflow.download.names import NameFacts, identity
+from asyncflow.download.part import Part
 from asyncflow.download.plan import check_ended, is_expired, is_offered, offered_again, pause_before
 from asyncflow.download.results import DownloadProgress, JobFiles, MediaFile
 from asyncflow.download.sidecar import write_sidecar
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from asyncflow.download.fetch import Limits
     from asyncflow.download.folder import Folder
     from asyncflow.download.names import Template
-    from asyncflow.download.part import Part
     from asyncflow.records import Job
 
 __all__ = ["Seams", "Work"]
@@ -78,7 +79,7 @@ class Work:
 
     async def prepare(self) -> None:
         """Make the folder. `DownloadError` if there can be none."""
-        await self.carrier.pool.start(self.folder.prepare)
+        await self.carrier.pool.do(self.folder.prepare)
 
     async def open(self, job: Job | str) -> Job | JobFiles:
         """Return the record of *job*, or why it has no files. Raises only what concerns every job, as do the methods below."""
@@ -115,9 +116,9 @@ class Work:
         sidecar = None
         try:
             if self.has_sidecar:
-                sidecar = await self.carrier.pool.start(lambda: write_sidecar(self.folder, job, files))
+                sidecar = await self.carrier.pool.do(lambda: write_sidecar(self.folder, job, files))
             if any(file.state == "fetched" for file in files):
-                await self.carrier.pool.start(self.folder.sync)
+                await self.carrier.pool.do(self.folder.sync)
         except DownloadError as error:
             _raise_if_it_concerns_all(error)
             return JobFiles(job.job_id, tuple(files), error=Problem.of(error))
@@ -153,11 +154,11 @@ class _File:
         except DownloadError as error:
             if error.reason in _WORTHLESS:
                 part.held = NOTHING
-                await self._work.carrier.pool.start(part.truncate)
+                await self._work.carrier.pool.do(part.truncate)
             raise
         finally:
             with anyio.CancelScope(shield=True):
-                await self._work.carrier.pool.start(part.let_go)
+                await self._work.carrier.pool.do_at_last(part.let_go)
         return self._file(kept, is_new=not fetch.is_adopted)
 
     async def _claim(self) -> Kept | Part:
@@ -165,10 +166,15 @@ class _File:
         work, digest = self._work, self._facts.digest
         seen, since = -1, anyio.current_time()
         while True:
-            claimed = await work.carrier.pool.start(lambda: work.folder.claim(self._place, digest))
+            claiming = work.carrier.pool.start(lambda: work.folder.claim(self._place, digest))
+            try:
+                claimed = await work.carrier.pool.until(claiming)
+            except asyncio.CancelledError:
+                claiming.add_done_callback(_let_go)
+                raise
             if claimed is not None:
                 return claimed
-            size = await work.carrier.pool.start(lambda: work.folder.unfinished(self._place, digest))
+            size = await work.carrier.pool.do(lambda: work.folder.unfinished(self._place, digest))
             if size != seen:
                 seen, since = size, anyio.current_time()
             elif anyio.current_time() - since > work.limits.stall_timeout:
@@ -176,7 +182,7 @@ class _File:
             await anyio.sleep(_LOCK_PAUSE)
 
     async def _inline(self, fetch: Fetch) -> Kept:
-        content = await self._work.carrier.pool.start(lambda: self._media.content)
+        content = await self._work.carrier.pool.do(lambda: self._media.content)
         return await fetch.inline(content or b"")
 
     async def _fetch(self, fetch: Fetch, part: Part) -> Kept:
@@ -250,3 +256,9 @@ class _File:
 def _raise_if_it_concerns_all(error: AsyncflowError) -> None:
     if error.reason in FATAL if isinstance(error, DownloadError) else error.kind in _REFUSALS:
         raise error
+
+
+def _let_go(claiming: asyncio.Future[Kept | Part | None]) -> None:
+    """Close a part that came when nobody waited for it any more."""
+    if not claiming.cancelled() and claiming.exception() is None and isinstance(part := claiming.result(), Part):
+        part.let_go()

@@ -9,12 +9,16 @@ import errno
 import json
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 from download_kit import SIZE, assert_whole, checksum, ended, host, names, parts
+from hypothesis import given
+from hypothesis import strategies as st
 from secret_watch import leaks
 
 from asyncflow import AsyncClient, DownloadError, DownloadProgress, FlowJob, JobNotFoundError, Media, UsageError
@@ -22,7 +26,7 @@ from asyncflow.download import Downloader
 from asyncflow.download.answers import NOTHING, Held
 from asyncflow.download.folder import Folder, Kept, disk_error
 from asyncflow.download.manifest import MANIFEST_NAME, Manifest
-from asyncflow.download.part import Part, open_locked
+from asyncflow.download.part import Part, open_locked, write_all
 from asyncflow.simulator import Simulator, samples
 
 if TYPE_CHECKING:
@@ -468,12 +472,26 @@ def test_a_file_system_without_locks_will_do(folder: Folder, monkeypatch: pytest
     claimed(folder).close()
 
 
-def test_closing_waits_for_whoever_writes(folder: Folder) -> None:
-    part = claimed(folder)
+def test_letting_go_waits_for_the_thread_that_is_still_at_it(folder: Folder) -> None:
+    part, begun, go = claimed(folder), Event(), Event()
+
+    def write() -> None:
+        begun.set()
+        go.wait()
+        part.write([b"late"])
+
+    with ThreadPoolExecutor(2) as pool:
+        writing = pool.submit(part.guarded, write)
+        begun.wait()
+        leaving = pool.submit(part.let_go)
+        assert not leaving.done()
+        go.set()
+        writing.result()
+        leaving.result()
+    assert (folder.path / "8244f1551f-1.part").read_bytes() == b"late"
+    with pytest.raises(OSError, match="closed"):
+        part.guarded(lambda: None)
     part.close()
-    part.write([b"late"])
-    part.close()
-    assert names(folder.path) == ["8244f1551f-1.part"]
 
 
 def test_a_part_that_is_taken_away_is_made_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -550,3 +568,20 @@ def test_the_records_of_the_manifest_hold_no_id(tmp_path: Path) -> None:
 def test_kit_files_are_large_enough() -> None:
     assert SIZE > 2 << 20
     assert checksum(__file__) == checksum(Path(__file__))
+
+
+@given(pieces=st.lists(st.binary(max_size=20), max_size=40), short=st.integers(1, 30))
+def test_pieces_are_written_whole_however_short_the_system_writes(pieces: list[bytes], short: int) -> None:
+    real, written = os.writev, bytearray()
+
+    def writev(_: int, views: Sequence[memoryview]) -> int:
+        piece = b"".join(views)[:short]
+        written.extend(piece)
+        return len(piece)
+
+    os.writev = writev  # type: ignore[assignment] # for the moment
+    try:
+        write_all(0, pieces)
+    finally:
+        os.writev = real
+    assert bytes(written) == b"".join(pieces)
