@@ -40,6 +40,17 @@ http {{
 }}
 """
 
+FILES = """
+daemon off; master_process off; worker_processes 1; pid {folder}/pid; error_log {folder}/errors;
+events {{ worker_connections 256; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000; types {{ video/mp4 mp4; }}
+  client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
+  uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
+  server {{ listen 127.0.0.1:{http}; root {files}; }}
+}}
+"""
+
 
 @dataclass(frozen=True)
 class Server:
@@ -53,27 +64,47 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """An nginx on two free ports; with two cores or more it has the first, and this process the others."""
-    missing = [program for program in ("nginx", "openssl", "taskset") if not _path_of(program)]
-    if missing:
-        sys.exit(f"this benchmark needs {' and '.join(missing)} (on Debian: apt-get install nginx-light openssl util-linux)")
+    _need("nginx", "openssl", "taskset")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make_certificate(folder)
         http, https = _free_port(), _free_port()
-        configuration = folder / "nginx.conf"
-        configuration.write_text(CONFIGURATION.format(folder=folder, http=http, https=https), encoding="utf-8")
-        before = os.sched_getaffinity(0)
-        server_core, *others = sorted(before)
-        pinned = [*_path_of("taskset"), "-c", str(server_core), *_path_of("nginx")]
-        process = subprocess.Popen([*pinned, "-c", configuration, "-e", folder / "errors", "-p", folder])  # noqa: S603 - ours
-        os.sched_setaffinity(0, others or before)
-        try:
-            _wait_for(http, process)
+        with _running(folder, CONFIGURATION.format(folder=folder, http=http, https=https), http):
             yield Server(f"http://127.0.0.1:{http}", f"https://localhost:{https}", folder / "certificate.pem")
-        finally:
-            os.sched_setaffinity(0, before)
-            process.terminate()
-            process.wait()
+
+
+@contextmanager
+def serving_files(files: Path) -> Iterator[str]:
+    """An nginx that serves what lies in *files*, on a core of its own where there are two; gives its URL."""
+    _need("nginx", "taskset")
+    with tempfile.TemporaryDirectory() as name:
+        folder, http = Path(name), _free_port()
+        with _running(folder, FILES.format(folder=folder, http=http, files=files), http):
+            yield f"http://127.0.0.1:{http}"
+
+
+@contextmanager
+def _running(folder: Path, text: str, port: int) -> Iterator[None]:
+    configuration = folder / "nginx.conf"
+    configuration.write_text(text, encoding="utf-8")
+    before = os.sched_getaffinity(0)
+    server_core, *others = sorted(before)
+    pinned = [*_path_of("taskset"), "-c", str(server_core), *_path_of("nginx")]
+    process = subprocess.Popen([*pinned, "-c", configuration, "-e", folder / "errors", "-p", folder])  # noqa: S603 - ours
+    os.sched_setaffinity(0, others or before)
+    try:
+        _wait_for(port, process)
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+        process.terminate()
+        process.wait()
+
+
+def _need(*programs: str) -> None:
+    missing = [program for program in programs if not _path_of(program)]
+    if missing:
+        sys.exit(f"this benchmark needs {' and '.join(missing)} (on Debian: apt-get install nginx-light openssl util-linux)")
 
 
 def _path_of(program: str) -> list[str]:
