@@ -206,7 +206,7 @@ class Core:
             # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
             # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
             self.keeping.report(event)
-        self._deliver(event, entry.job_id)
+        self._deliver(event, entry.job_id, entry.key)
 
     def over(self, entry: Entry) -> None:
         """Forget a job whose end was told."""
@@ -252,8 +252,8 @@ class Core:
 
     # -- events out ------------------------------------------------------------------------------------------------------
 
-    def _deliver(self, event: Event, job_id: str | None = None) -> None:
-        self._tally.reported(event)
+    def _deliver(self, event: Event, job_id: str | None = None, key: Key | None = None) -> None:
+        self._tally.reported(event, key)
         self._put(event, job_id)
 
     def _put(self, event: Event, key: str | tuple[str, str] | None) -> None:

@@ -50,15 +50,15 @@ class Tally:
         self.statuses: Counter[str] = Counter()
         self.ledger: Ledger = Ledger()
 
-    def reported(self, event: Event) -> None:
-        """Count an event."""
+    def reported(self, event: Event, key: tuple[str, str, str] | None = None) -> None:
+        """Count an event; *key* is what is known of its job (service, kind and model) where the event may not tell."""
         match event:
             case Ended(job):
                 self.outcomes[job.outcome.value] += 1
                 self.ledger.ended(job)
             case Abandoned(_, problem, job):
                 self.abandoned += 1
-                self.ledger.abandoned(problem, job)
+                self.ledger.abandoned(problem, job, key)
             case Unreachable():
                 self.unreachable += 1
             case _:

@@ -95,7 +95,7 @@ async def test_a_report_may_be_asked_for_while_the_watch_goes_on_and_after_it() 
     async def fetch(job_id: str) -> FlowJob:
         if job_id == "gone":
             raise JobNotFoundError("gone", kind="not_found", job_id=job_id)
-        return FlowJob(job_id, "completed" if job_id == "a" else "started", kind="video")
+        return FlowJob(job_id, "completed" if job_id == "a" else "started", kind="video", model="veo")
 
     async with JobWatcher(fetch, ["a", "b", "gone"], policy=every(5), timeout=60) as watcher:
         assert watcher.report().jobs == 0
@@ -107,3 +107,5 @@ async def test_a_report_may_be_asked_for_while_the_watch_goes_on_and_after_it() 
     assert (over.jobs, over.running, over.outcomes["abandoned"]) == (3, 0, 2)
     assert over.elapsed is not None
     assert watcher.report() == over
+    # Of a job that was read before it was given up it is known where it belongs.
+    assert [(group.kind, group.model, group.jobs) for group in over.groups] == [("video", "veo", 2), ("", "", 1)]
