@@ -296,7 +296,7 @@ class WorkerCore:
 
     def tell(self, event: Event, entry: Entry) -> None:  # noqa: ARG002 - the desk's parameters
         """Keep an event for the report: an answer has one at most."""
-        self._tally.reported(event)
+        self._tally.reported(event, entry.key)
         self._event = event
 
     def again(self, entry: Entry, at: float, priority: int) -> None:  # noqa: ARG002 - the store goes by due times
