@@ -294,7 +294,7 @@ class WorkerCore:
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
 
-    def tell(self, event: Event, entry: Entry) -> None:  # noqa: ARG002 - the desk's parameters
+    def tell(self, event: Event, entry: Entry) -> None:
         """Keep an event for the report: an answer has one at most."""
         self._tally.reported(event, entry.key)
         self._event = event
