@@ -24,7 +24,7 @@ class Submitted:
         self.total = total
         self.states: Counter[str] = Counter()
         self._earlier = 0
-        self._unknown: list[str] = []
+        self._unknown: list[int] = []
         self._kinds: Counter[str] = Counter()
         self._width = len(str(last))
 
@@ -33,7 +33,7 @@ class Submitted:
         self.states[result.state] += 1
         self._earlier += result.is_earlier and result.state == "submitted"
         if result.state == "unknown":
-            self._unknown.append(str(result.number))
+            self._unknown.append(result.number)
         elif result.error is not None:
             self._kinds[result.error.kind] += 1
 
@@ -73,8 +73,8 @@ class Submitted:
         """Return what can be done about the lines without a job."""
         lines: list[str] = []
         if self._unknown:
-            named, more = self._unknown[:_MOST_NAMED], len(self._unknown) - _MOST_NAMED
-            words = ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
+            named, more = sorted(self._unknown)[:_MOST_NAMED], len(self._unknown) - _MOST_NAMED
+            words = ", ".join(map(str, named)) + (f" and {more:,} more" if more > 0 else "")
             lines.append(f"unknown: {'line' if len(named) == 1 else 'lines'} {words}; run again to look for their jobs,")
             lines.append("or with --resubmit-unknown to send them again, which may pay twice")
         if self.states["refused"]:

@@ -59,8 +59,8 @@ class Submits:
     def remember(self, job_ids: Iterable[str]) -> None:
         """Note ids whose submits are known, so that they are not taken for those of others."""
         self.known |= dict.fromkeys(job_ids)
-        for job_id in list(self.known)[: max(len(self.known) - _REMEMBERED, 0)]:
-            del self.known[job_id]
+        if len(self.known) > _REMEMBERED:
+            self.known = dict.fromkeys(list(self.known)[-_REMEMBERED // 2 :])
 
     def search(self, options: Options) -> Search:
         """Return a search through the same calls."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,6 +37,13 @@ async def take(batch: SubmitBatch, results: dict[int, Submission]) -> None:
     async with batch:
         async for result in batch:
             results[result.number] = result
+
+
+async def take_one_and_drop(batch: SubmitBatch) -> None:
+    async for _ in batch:
+        break
+    del batch
+    gc.collect()
 
 
 async def submitted(client: AsyncClient, given: Any, **options: Any) -> dict[int, Submission]:  # noqa: ANN401 - as users pass it
@@ -212,6 +220,21 @@ async def test_capacity_is_waited_for_line_by_line(tmp_path: Path) -> None:
         assert simulator.stats().throttled >= 1
         results = await submitted(client, lines(20, "flowmusic/music"))
         assert "refused" in states(results)
+
+
+async def test_a_batch_that_is_dropped_leaves_nothing_behind(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run.db")
+    async with Simulator(faults=Faults(kinds=("submit",), latency=0.2)) as simulator, client_of(simulator) as client:
+        with pytest.warns(ResourceWarning, match="dropped"):
+            await take_one_and_drop(client.submit_many(lines(30), concurrency=2, journal=journal))
+        while any(task.get_name().startswith("asyncflow") for task in asyncio.all_tasks()):
+            await asyncio.wait({asyncio.ensure_future(client.get_stats("flowmusic"))})
+        came = len(simulator.submits())
+        results = await submitted(client, lines(30), journal=journal, resubmit_unknown=True)
+        assert states(results) == ["submitted"] * 30
+        assert 1 <= came <= 4
+        # Those that were under way when it was dropped may have been made, and found.
+        assert len(simulator.truth()) == 30
 
 
 # -- with a journal ------------------------------------------------------------------------------------------------------------
