@@ -64,6 +64,7 @@ class Carrier:
         self._zones: set[Zone] = {"public"}
         self._is_ready = False
         self._session: aiohttp.ClientSession | None = None
+        self._answers: set[aiohttp.ClientResponse] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
@@ -76,9 +77,11 @@ class Carrier:
         `TransportError` (transient) if there is no answer.
         """
         response = await self._arrive(_parsed(url), headers or {}, timeout)
+        self._answers.add(response)
         try:
             yield response
         finally:
+            self._answers.discard(response)
             # What has not been read to its end is not kept.
             response.close()
 
@@ -161,6 +164,9 @@ class Carrier:
         """Close the connections and let the threads go, when what they write is written. Closing twice is closing once."""
         session, self._session = self._session, None
         self.pool.close()
+        for answer in self._answers:
+            # aiohttp would let whoever reads it wait for ever.
+            answer.content.set_exception(aiohttp.ClientConnectionError("closed"))
         if session is not None:
             with anyio.CancelScope(shield=True):
                 await session.close()
