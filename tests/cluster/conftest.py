@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import pytest_asyncio
-from engines import ENGINES, Engine
+from cluster_engines import ENGINES, Engine
 
 from asyncflow.cluster import MemoryStore, RedisStore
 

@@ -15,7 +15,7 @@ from asyncflow.simulator import Simulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from engines import Engine
+    from cluster_engines import Engine
 
 pytestmark = pytest.mark.asyncio
 

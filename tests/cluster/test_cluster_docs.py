@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 import uvicorn
-from engines import free_port
+from cluster_engines import free_port
 from test_docs import BLOCKS, ROOT, Block, run
 
 from asyncflow import AsyncClient, every
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from engines import Engine
+    from cluster_engines import Engine
 
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and "asyncflow.cluster" in block.text]
 TERMINALS = [block for block in BLOCKS if block.page == "docs/cluster.md" and block.language == "sh" and "pip" not in block.text]

@@ -1,6 +1,6 @@
 """Whatever fails: no ending is lost, repeats can be told, no job is read by two workers at once, and the budget holds.
 
-Once each here; with ASYNCFLOW_LONG three times as many jobs. `python tests/cluster/failures.py --runs 10` makes a table of it.
+Once each here; with ASYNCFLOW_LONG three times as many jobs. `python tests/cluster_failures.py --runs 10` makes a table of it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from cluster_engines import ENGINES, Engine
+from cluster_failures import FAILURES, RATE, play
 from cluster_kit import claimed, ids
-from engines import ENGINES, Engine
-from failures import FAILURES, RATE, play
 
 from asyncflow.cluster import RedisStore
 
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 async def test_ids_that_two_processes_submit_are_watched_once(engine: Engine, queue: str) -> None:
     count = 100_000 if IS_LONG else 2_000
-    here = os.path.dirname(__file__)  # noqa: PTH120 - a coroutine may not use a Path
+    here = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - a coroutine may not use a Path
     processes = [
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _SUBMIT, engine.url, queue, str(count)),

@@ -1,6 +1,6 @@
 """Failures on purpose: workers, an engine, consumers and the simulated service, with a gate on every wire, and what came of it.
 
-`python tests/cluster/failures.py --runs 10` makes the table of docs/cluster.md; the tests run each failure once.
+`python tests/cluster_failures.py --runs 10` makes the table of docs/cluster.md; the tests run each failure once.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from cluster_engines import ENGINES, Engine
 from cluster_kit import pause, until
-from engines import ENGINES, Engine
 
 from asyncflow import Abandoned, AsyncClient, Ended, Pacer, every
 from asyncflow.cluster import RedisStore, Worker
