@@ -141,10 +141,11 @@ class AsyncClient(SubmitSide):
         *timeout* bounds the call as a whole, retries and pauses included; a pause that would outlast it fails at once. It
         defaults to the time that all tries together may take.
         """
-        check_timeout(timeout)
+        if timeout is not None:
+            check_timeout(timeout)
         request = _about(job_id, protocol.job_request, service)
-        job = cast("Job", await self._calls.read(request, self._options, timeout))
-        return protocol.under_asked_id(job, job_id)
+        job: Any = await self._calls.read(request, self._options, timeout)
+        return job if job.job_id == job_id else protocol.under_asked_id(job, job_id)
 
     async def wait(
         self,

@@ -81,11 +81,13 @@ class Budget:
     def settle(self, request: Request, outcome: object, start: float, now: float) -> None:
         """End a request that was paid for; *outcome* is its answer or its error, None if it was cancelled."""
         pacer = self.pacer
-        if outcome is None or isinstance(outcome, UsageError) or request.method == "POST":
+        if outcome is None or request.method == "POST":
             # A submit waits for the work itself and is refused for quotas of its own: neither tells how fast we may read.
             pacer.released()
         elif not isinstance(outcome, AsyncflowError):
             pacer.answered(now, now - start)
+        elif isinstance(outcome, UsageError):
+            pacer.released()
         elif isinstance(outcome, RateLimitedError):
             pacer.throttled(now, outcome.retry_after)
         elif isinstance(outcome, ServiceError) and outcome.retry_after is not None:

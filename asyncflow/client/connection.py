@@ -54,7 +54,8 @@ class Connection:
 
     def now(self) -> float:
         """Return the loop's time; `UsageError` on another loop than that of the first call, and when closed."""
-        self.ensure_open()
+        if self.is_closed:
+            self.ensure_open()
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -73,7 +74,7 @@ class Connection:
         If that has none, and if there is no link, `exchange` goes on.
         """
         fast, token = self._fast, options.token
-        if fast is None or request.method != "GET" or not isinstance(token, str) or not is_untouched():
+        if fast is None or request.method != "GET" or not isinstance(token, str):
             return None
         return fast.start(request, token, now, deadline)
 

@@ -41,7 +41,8 @@ _SMALL_BYTES = 16384
 _USED = ("connection_lost", "data_received", "pause_writing", "read", "resume_writing", "set_response_params", "should_close")
 
 # All requests of a session go through it: whoever replaces it (to mock the service, to trace requests) wants to see each.
-_SESSION_REQUEST = getattr(aiohttp.ClientSession, "_request", None)
+_SESSION = aiohttp.ClientSession
+_SESSION_REQUEST = getattr(_SESSION, "_request", None)
 
 # What bears on where an answer ends: its length, a connection that stays, or (in the second group) anything less plain than that.
 _FRAMING = re.compile(
@@ -64,7 +65,7 @@ def is_fit(version: str = aiohttp.__version__) -> bool:
 
 def is_untouched() -> bool:
     """Return whether sessions still send their requests as aiohttp has them do."""
-    return getattr(aiohttp.ClientSession, "_request", None) is _SESSION_REQUEST
+    return getattr(_SESSION, "_request", None) is _SESSION_REQUEST
 
 
 def plain_body_at(answer: bytes) -> int:
@@ -74,6 +75,20 @@ def plain_body_at(answer: bytes) -> int:
     end = answer.find(b"\r\n\r\n")
     if end < 0:
         return 0
+    # Nearly all are an object as long as said, on a connection that stays: a few searches tell these from all others.
+    body, at = end + 4, answer.find(b"\r\nContent-Length: ", 0, end)
+    if (
+        at > 0
+        and answer.startswith(b"%d\r" % (len(answer) - body), at + 18)
+        and answer.startswith(b"{", body)
+        and answer.find(b"ncoding:", 0, end) < 0
+        and ((at := answer.find(b"onnection:", 0, end)) < 0 or answer.startswith(b" keep-alive\r", at + 10))
+    ):
+        return body
+    return _plain_body_at(answer, end)
+
+
+def _plain_body_at(answer: bytes, end: int) -> int:
     length = None
     for digits, odd in _FRAMING.findall(answer, 0, end + 2):
         if odd or (digits and length is not None):
@@ -97,6 +112,7 @@ class Link(asyncio.BufferedProtocol):
         "connection",
         "error",
         "idle_since",
+        "is_open",
         "is_over",
         "is_parsed",
         "lane",
@@ -112,6 +128,7 @@ class Link(asyncio.BufferedProtocol):
         self.transport = transport
         self.waiter: asyncio.Future[bytes | None] | None = None
         self.at = inf
+        self.is_open = True
         self.is_over = False
         self.is_parsed = False
         self.was_used = False
@@ -124,9 +141,10 @@ class Link(asyncio.BufferedProtocol):
         """Send a request whose answer is to be whole by then."""
         lane = self.lane
         self.at = at
-        lane.deadlines.running[self] = None
-        if at < lane.deadlines.ring_at:
-            lane.deadlines.note(at)
+        deadlines = lane.deadlines
+        deadlines.running[self] = None
+        if at < deadlines.ring_at:
+            deadlines.note(at)
         self.waiter = waiter = lane.loop.create_future()
         self.transport.write(head)
         return waiter
@@ -142,7 +160,12 @@ class Link(asyncio.BufferedProtocol):
         """Close the connection if it still owes the answer of this *waiter*, who has gone; it may have another one by now."""
         if waiter is not None and self.waiter is waiter:
             self._take_waiter()
-            self.connection.close()
+            self.close()
+
+    def close(self) -> None:
+        """Give the connection back to be closed."""
+        self.is_open = False
+        self.connection.close()
 
     def _take_waiter(self) -> asyncio.Future[bytes | None] | None:
         waiter, self.waiter = self.waiter, None
@@ -153,7 +176,7 @@ class Link(asyncio.BufferedProtocol):
     def _fail(self, error: Exception) -> None:
         self.error = error
         waiter = self._take_waiter()
-        self.connection.close()
+        self.close()
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -174,22 +197,23 @@ class Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was received."""
-        answer = bytes(self.lane.buffer[:nbytes])
-        waiter = self.waiter
+        lane, waiter = self.lane, self.waiter
+        answer = lane.buffer[:nbytes].tobytes()
         if waiter is None or waiter.done():
             if self.is_parsed:
                 self.protocol.data_received(answer)
             else:
                 # Nobody asked, or nobody waits any more.
-                self.connection.close()
+                self.close()
             return
         if self._part:
             answer = self._part + answer
         start = plain_body_at(answer)
         if start > 0:
             self._part = b""
-            self._take_waiter()
-            self.lane.push(self)
+            self.waiter = None
+            del lane.deadlines.running[self]
+            lane.push(self)
             waiter.set_result(answer[start:])
         elif start == 0 and len(answer) <= RECEIVE_BYTES:
             self._part = answer
@@ -198,10 +222,12 @@ class Link(asyncio.BufferedProtocol):
 
     def eof_received(self) -> None:
         """Hear that no more will come."""
+        self.is_open = False
         self.protocol.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Hear that the connection is closed, and why."""
+        self.is_open = False
         if self.waiter is not None and self._part:
             self._hand_over(self._part)
         self.protocol.connection_lost(exc)
@@ -236,6 +262,8 @@ class FastLane:
 
     def start(self, request: Request, token: str, now: float, deadline: float) -> Link | None:
         """Send a GET on a connection that is open; None if there is none. If its *waiter* comes to nothing, `ask` goes on."""
+        if getattr(_SESSION, "_request", None) is not _SESSION_REQUEST:
+            return None
         head = self._head(request.target, token)
         link = self._pop(now)
         if link is not None:
@@ -267,17 +295,19 @@ class FastLane:
         return await self._parsed(link, request)
 
     def _head(self, target: str, token: str) -> bytes:
-        rest = self._heads.get(token)
-        if rest is None:
-            if len(self._heads) >= 16:
-                self._heads.clear()
-            # As a session would have them, the codings that can be decoded here included.
-            fields = self._template(token).headers
-            lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-            self._heads[token] = rest = f" HTTP/1.1\r\n{lines}\r\n".encode()
-        if not target.isascii() or not target.isprintable() or " " in target:
+        if " " in target or "\n" in target or "\r" in target or not target.isascii():
             raise UsageError("the target of a request must be encoded")
-        return f"{self._prefix}{target}".encode("ascii") + rest
+        return f"{self._prefix}{target}".encode() + (self._heads.get(token) or self._rest(token))
+
+    def _rest(self, token: str) -> bytes:
+        """Return what follows the target in every request with this token."""
+        if len(self._heads) >= 16:
+            self._heads.clear()
+        # As a session would have them, the codings that can be decoded here included.
+        fields = self._template(token).headers
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        self._heads[token] = rest = f" HTTP/1.1\r\n{lines}\r\n".encode()
+        return rest
 
     def _template(self, token: str) -> aiohttp.ClientRequest:
         return aiohttp.ClientRequest("GET", self._url, headers=headers(token, has_body=False), loop=self.loop)
@@ -308,15 +338,16 @@ class FastLane:
         idle = self._idle
         while idle:
             link = idle.pop()
-            if not link.transport.is_closing() and now - link.idle_since <= self._keep_alive:
+            # Should it be closing all the same, then it will say so, and `Stale` is what comes of it.
+            if link.is_open and now - link.idle_since <= self._keep_alive:
                 return link
-            link.connection.close()
+            link.close()
         return None
 
     def push(self, link: Link) -> None:
         """Keep a connection that has delivered its answer."""
         if self._is_closed:
-            link.connection.close()
+            link.close()
             return
         link.was_used = True
         link.idle_since = now = self.loop.time()
@@ -330,7 +361,7 @@ class FastLane:
         horizon = self.loop.time() - self._keep_alive
         fresh = next((at for at, link in enumerate(self._idle) if link.idle_since > horizon), len(self._idle))
         for link in self._idle[:fresh]:
-            link.connection.close()
+            link.close()
         del self._idle[:fresh]
         if self._idle:
             self._timer = self.loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
@@ -341,7 +372,7 @@ class FastLane:
         if self._timer is not None:
             self._timer.cancel()
         for link in self._idle:
-            link.connection.close()
+            link.close()
         self._idle.clear()
 
     # -- answers that aiohttp reads --------------------------------------------------------------------------------------
@@ -363,7 +394,7 @@ class FastLane:
             if is_good:
                 self.push(link)
             else:
-                link.connection.close()
+                link.close()
 
 
 def _small_body(content: aiohttp.StreamReader) -> bytes | None:

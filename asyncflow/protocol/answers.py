@@ -50,7 +50,8 @@ def decode_answer(
             request.method, status, headers, body, job_id=request.job_id, is_file=request.expects == "file", now=now
         )
     try:
-        return _decode(request, status, body)
+        # First what is asked for most.
+        return _RECORDS[request.service](body, request.job_id) if request.expects == "job" else _decode(request, status, body)
     except DecodeError as error:
         embedded = embedded_error(request.method, status, body, request.job_id)
         if embedded is not None:
@@ -91,8 +92,6 @@ def transport_error(request: Request, cause: BaseException | None = None) -> Tra
 
 def _decode(request: Request, status: int, body: bytes) -> Answer:
     match request.expects:
-        case "job":
-            return _RECORDS[request.service](body, request.job_id)
         case "submission":
             return _RECORDS[request.service](body, None, is_result=status == 200)
         case "cancelled":

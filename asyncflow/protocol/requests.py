@@ -23,6 +23,7 @@ Expected = Literal["job", "submission", "stats", "asset", "cancelled", "file"]
 
 SERVICES: tuple[Service, ...] = ("google-flow", "flowmusic")
 _ENDINGS: tuple[tuple[str, Service], ...] = tuple((f"-bot:{service}", service) for service in SERVICES)
+_FLOW_ENDING = "-bot:google-flow"
 DETAILS = ("summary", "executing", "history")
 
 _LONGEST_ID = 512
@@ -65,6 +66,15 @@ def service_of(job_id: str) -> Service:
 
 def job_request(job_id: str, service: str | None = None) -> Request:
     """Return the read of a job. *service* overrides the one that the id names."""
+    if (
+        service is None
+        and job_id.endswith(_FLOW_ENDING)
+        and len(job_id) <= _LONGEST_ID
+        and job_id.isascii()
+        and not job_id.encode().translate(None, _NEED_NO_QUOTES)
+    ):
+        # An id of ordinary characters, as all are, needs no other look: this is the request that is made most.
+        return Request("google-flow", "GET", f"/v1/google-flow/jobs/{job_id}", "job", None, job_id)
     service = _service(job_id, service)
     return Request(service, "GET", _job_target(service, job_id), "job", None, job_id)
 

@@ -95,7 +95,7 @@ async def test_callers_are_served_in_the_order_of_coming() -> None:
 
 async def test_a_thousand_jobs_on_a_bad_day_have_a_thousand_outcomes() -> None:
     count = 10_000 if LONG else 1000
-    faults = Faults(reset=0.02, server_error=0.02, garble=0.01, rate_limit=300, burst=100, retry_after=1)
+    faults = Faults(reset=0.02, server_error=0.02, garble=0.01, rate_limit=200, burst=50, retry_after=1)
     faults.failed = faults.partial = faults.no_media = faults.refused = 0.05
     async with Simulator(seed=11, faults=faults) as simulator, client_of(simulator, policy=every(2)) as client:
         duration = (0.5, 20 if LONG else 2)
