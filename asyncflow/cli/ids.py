@@ -91,10 +91,10 @@ def text_of(content: bytes, name: str) -> str:
     return text
 
 
-def read_source(name: str) -> bytes:
-    """Return what the file called *name* holds, or standard input for "-"; it is read to its end."""
+def read_source(name: str, what: str = "job ids") -> bytes:
+    """Return what the file called *name* holds, or standard input for "-"; it is read to its end. *what* is expected there."""
     if name == "-":
-        return _read_standard_input()
+        return _read_standard_input(what)
     try:
         return Path(name).read_bytes()
     except (OSError, ValueError) as error:
@@ -102,12 +102,12 @@ def read_source(name: str) -> bytes:
         raise BadIdsError(f"{_shown_name(name)}: {reason.lower()}") from error
 
 
-def _read_standard_input() -> bytes:
+def _read_standard_input(what: str) -> bytes:
     # Both lack where the process was started without one.
     if sys.stdin is None or sys.stdin.closed:
         raise BadIdsError("standard input is closed")
     if sys.stdin.isatty():
-        sys.stderr.write("asyncflow: reading job ids from the terminal, one a line; end with Ctrl-D\n")
+        sys.stderr.write(f"asyncflow: reading {what} from the terminal, one a line; end with Ctrl-D\n")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:

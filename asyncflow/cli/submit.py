@@ -19,7 +19,7 @@ from asyncflow.cli.exit_codes import ExitCode, graver
 from asyncflow.cli.ids import read_source, text_of
 from asyncflow.cli.keeping import kept_in
 from asyncflow.cli.manifest import Entry, Problems, read_manifest
-from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option
+from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option, quiet_option
 from asyncflow.cli.outlet import Outlet, complain
 from asyncflow.cli.service import open_client
 from asyncflow.cli.session import run
@@ -89,6 +89,7 @@ Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
 @click.option("--resubmit-unknown", is_flag=True, help="Send lines again of which nobody knows whether they have a job.")
 @click.option("--timeout", callback=as_duration, metavar="TIME", help="Stop the watch after this long.")
 @_watch_options
+@quiet_option
 @color_option
 @click.pass_context
 def submit(
@@ -105,6 +106,7 @@ def submit(
     rate: float | None,
     wait_for_capacity: float | None,
     resubmit_unknown: bool,
+    quiet: bool,
     **watching: Any,  # noqa: ANN401 - the options of the watch, as `follow` has them
 ) -> int:
     """Create the jobs of a manifest, each once.
@@ -124,10 +126,10 @@ def submit(
     flags = SubmitFlags(
         concurrency=concurrency, rate=rate, wait_for_capacity=wait_for_capacity, resubmit_unknown=resubmit_unknown
     )
-    code = _Run(entries, journal, as_json=as_json).run(**flags)
+    code = _Run(entries, journal, as_json=as_json, is_quiet=quiet).run(**flags)
     if journal is not None and is_watched:
         # What is not asked for here is as asyncflow watch has it.
-        options: Any = watch.make_context("watch", []).params | {"as_json": as_json, "rate": rate} | watching
+        options: Any = watch.make_context("watch", []).params | {"as_json": as_json, "rate": rate, "quiet": quiet} | watching
         kept = kept_in(journal, is_optional=False, is_new=False)
         return graver([code, ExitCode(follow([], kept, "asyncflow submit", options))])
     return code
@@ -136,7 +138,7 @@ def submit(
 def _entries(manifest: str, form: Any, journal: str | None) -> list[Entry]:  # noqa: ANN401 - one of the choices
     """Return the lines of the manifest, all of them fit to be sent, as far as can be known before."""
     name = "standard input" if manifest == "-" else one_line(Path(manifest).name, 60)
-    entries = read_manifest(text_of(read_source(manifest), name), name, form)
+    entries = read_manifest(text_of(read_source(manifest, "submits"), name), name, form)
     problems, earlier = Problems(name), _earlier(journal)
     for entry in entries:
         before = earlier.get(entry.key)
@@ -166,12 +168,13 @@ def _tell_what_would_be_sent(entries: Sequence[Entry], journal: str | None) -> N
 class _Run:
     """A batch of *entries* on the command line, with the journal called *journal*."""
 
-    def __init__(self, entries: Sequence[Entry], journal: str | None, *, as_json: bool) -> None:
+    def __init__(self, entries: Sequence[Entry], journal: str | None, *, as_json: bool, is_quiet: bool) -> None:
         self._entries = entries
         self._journal = journal
         self._results = Outlet(sys.stdout)
         self._words = Outlet(sys.stderr if as_json else sys.stdout)
         self._is_json = as_json
+        self._is_quiet = is_quiet
         self._submitted = Submitted(len(entries), last=entries[-1].number)
         self._signals: list[int] = []
         self._error: AsyncflowError | None = None
@@ -191,7 +194,7 @@ class _Run:
                 )
                 with self._stopping(batch):
                     await self._deliver(batch)
-            if not self._signals:
+            if not (self._signals or self._is_quiet):
                 lines = self._submitted.summary(asyncio.get_running_loop().time() - start)
                 await self._words.write("".join(f"{line}\n" for line in lines))
 
@@ -226,7 +229,7 @@ class _Run:
         self._submitted.take(result)
         if self._is_json:
             await self._results.write(msgspec.json.encode(result) + b"\n")
-        else:
+        elif not self._is_quiet:
             await self._results.write(self._submitted.line(result))
 
     @contextmanager

@@ -105,6 +105,13 @@ def test_json_has_whole_ids_and_the_numbers_of_the_file(command: Command, batch:
     assert "3 lines in" in done.stderr
 
 
+def test_quiet_says_nothing_but_what_is_asked_for(command: Command, batch: Path) -> None:
+    done = command("submit", batch.name, "--journal", "run.db", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = command("submit", batch.name, "--journal", "run.db", "--quiet", "--json")
+    assert ([each.is_earlier for each in results(done.stdout)], done.stderr) == ([True] * 3, "")
+
+
 def test_a_table_will_do(command: Command, service: SimulatorThread) -> None:
     table = f"path;key;prompt;count\n{VIDEOS};a;one;2\ngoogle-flow/images;b;two;4\n"
     done = command("submit", "-", "--journal", "run.db", stdin=table.encode("utf-8-sig"))
