@@ -63,6 +63,8 @@ class Page:
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.hosts: set[str] = set()
+        self.host: str = ""
         self._loaded = asyncio.Event()
 
     async def listen(self) -> None:
@@ -98,6 +100,11 @@ class Page:
         result: dict[str, Any] = said["result"]
         return result
 
+    def visits(self, url: str) -> None:
+        """Note the host of a page that is about to be opened."""
+        self.host = url.split("/")[2]
+        self.hosts.add(self.host)
+
     async def open(self, url: str) -> None:
         """Go to *url* and wait until it is loaded."""
         self._loaded.clear()
@@ -117,14 +124,14 @@ class Page:
             const end = performance.now() + {seconds * 1000};
             const look = () => {{
                 const value = (() => {{ try {{ return {script}; }} catch {{ return null; }} }})();
-                if (value) resolve(value);
+                if (value) resolve(value instanceof Node ? true : value);
                 else if (performance.now() > end) resolve(null);
                 else setTimeout(look, 25);
             }};
             look();
         }})"""
         value = await self.run(waiting)
-        assert value, f"never: {script}\n{await self.run('document.body.innerText')}\n{self.errors}"
+        assert value, f"never: {script} {self.errors}"
         return value
 
     async def text(self, selector: str) -> str:
@@ -203,6 +210,8 @@ async def chromium(folder: Path) -> AsyncIterator[Page]:
                 draining = asyncio.create_task(process.stderr.read())
                 for domain in ("Page", "Runtime", "Log", "Network"):
                     await page.say(f"{domain}.enable")
+                # As if its window were in front: else nothing in it gets the focus.
+                await page.say("Emulation.setFocusEmulationEnabled", enabled=True)
                 await page.look()
                 yield page
                 await socket.close()

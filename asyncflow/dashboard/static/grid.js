@@ -17,6 +17,7 @@ export class Grid {
     this.onOpen = onOpen;
     this.rows = new Map();
     this.pool = [];
+    this.spare = [];
     this.view = [];
     this.columns = 1;
     this.height = 1;
@@ -65,7 +66,7 @@ export class Grid {
       this.box.style.setProperty("--columns", columns);
       this.box.style.setProperty("--card", `${height - this.gap}px`);
       this.box.setAttribute("aria-colcount", columns);
-      for (const row of this.rows.values()) this.retire(row);
+      for (const row of [...this.rows.values(), ...this.spare.splice(0)]) this.retire(row);
       this.rows.clear();
     }
     this.draw();
@@ -96,22 +97,35 @@ export class Grid {
     for (const [number, row] of this.rows) {
       if ((number < first || number > last) && number !== kept) {
         this.rows.delete(number);
-        this.retire(row);
+        this.spare.push(row);
       }
     }
     for (let number = first; number <= last; number += 1) this.fill(number);
     if (kept >= 0 && (kept < first || kept > last)) this.fill(kept);
+    // While the page moves, rows only change places; to take them out and in again would cost more than all else.
+    if (!this.isMoving) this.tidy();
     this.rove(hasFocus);
+  }
+
+  tidy() {
+    for (const row of this.spare.splice(0)) this.retire(row);
+    let before = null;
+    for (const number of [...this.rows.keys()].sort((one, other) => other - one)) {
+      const { node } = this.rows.get(number);
+      // Screen readers read in the order of the document.
+      if (node.nextSibling !== before) this.box.insertBefore(node, before);
+      before = node;
+    }
   }
 
   fill(number) {
     let row = this.rows.get(number);
     if (!row) {
-      row = this.pool.pop() ?? this.make();
+      row = this.spare.pop() ?? this.pool.pop() ?? this.make();
       this.rows.set(number, row);
       row.node.style.transform = `translateY(${number * this.height}px)`;
       row.node.setAttribute("aria-rowindex", number + 1);
-      this.box.append(row.node);
+      if (!row.node.parentNode) this.box.append(row.node);
     }
     const { now } = this.store;
     for (let column = 0; column < this.columns; column += 1) {
