@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import ssl
+import sys
 from contextlib import asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,6 +18,7 @@ import pytest
 import trustme
 from secret_watch import leaks
 
+import asyncflow
 from asyncflow.cli import installation, main
 from asyncflow.cli.doctor import lines
 from asyncflow.cli.frame import plain
@@ -39,6 +41,11 @@ def healthy() -> Iterator[SimulatorThread]:
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, healthy: SimulatorThread, tmp_path: Path) -> None:
+    # Whoever tests a second copy has two of them on the path, and is told so.
+    own = Path(asyncflow.__file__).parent
+    monkeypatch.setattr(
+        sys, "path", [entry for entry in sys.path if (found := Path(entry, "asyncflow")) == own or not found.is_dir()]
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("USEAPI_TOKEN", TOKEN)
     monkeypatch.setenv("USEAPI_BASE_URL", healthy.url)
