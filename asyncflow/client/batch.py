@@ -41,8 +41,12 @@ _WORTH_A_SEARCH = timedelta(hours=1)
 class SubmitJournal(Protocol):
     """What a batch asks of a journal: `asyncflow.Journal` is one. All of it is called on the event loop of the batch."""
 
-    async def open(self, fail: Callable[[Exception], None]) -> tuple[list[str], dict[str, Any] | None]:
-        """Begin; return the ids that have not ended, and what is none of our business. `UsageError` if somebody has it."""
+    async def open(self, fail: Callable[[Exception], None]) -> object:
+        """Begin; *fail* is called if the journal fails later. `UsageError` if somebody has it."""
+        ...
+
+    async def submitted(self) -> list[str]:
+        """Return the ids of the jobs that lines of earlier batches came to."""
         ...
 
     async def recall(self, key: str) -> Submission | None:
@@ -145,9 +149,10 @@ class Core:
         """Submit to the end."""
         self._sink, journal = sink, self._settings.journal
         if journal is not None:
-            job_ids, _ = await journal.open(self.stop)
-            self._submits.remember(job_ids)
+            await journal.open(self.stop)
         try:
+            if journal is not None:
+                self._submits.remember(await journal.submitted())
             for _ in range(self._settings.concurrency):
                 sink.start_soon(self._work, sink)
             await self._idle.wait()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -13,7 +16,7 @@ from asyncflow.errors import AsyncflowError
 from asyncflow.records import FlowStats
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from asyncflow.client.calls import Calls
     from asyncflow.client.options import Options
@@ -51,6 +54,8 @@ class Search:
         self._calls = calls
         self._options = replace(options, max_retries=1)
         self._refs: dict[str, str | None] = {}
+        self._turn = asyncio.Lock()
+        self._statistics: dict[str, tuple[float, tuple[FlowStats | MusicStats, ...]]] = {}
 
     async def find(
         self, service: str, reply_ref: str | None, requested_at: datetime, known: Collection[str], *, is_unique: bool = True
@@ -61,24 +66,28 @@ class Search:
         """
         found = Found()
         with anyio.move_on_after(_LONGEST):
-            rows = await self._recent_jobs(service, found)
-            ids = _by_nearness(rows, requested_at, known)
+            found.statistics = await self._ask(service)
+            ids = _by_nearness(found.statistics, requested_at, known)
             found.candidates = tuple(ids[:_MOST_CANDIDATES])
             if reply_ref is not None:
                 await self._compare(ids, reply_ref, found, is_unique=is_unique)
         return found
 
-    async def _recent_jobs(self, service: str, found: Found) -> dict[str, datetime | None]:
-        rows: dict[str, datetime | None] = {}
-        for detail in ("executing", "history") if service == "google-flow" else (None,):
-            request = protocol.stats_request(service, detail)
-            try:
-                stats = cast("FlowStats | MusicStats", await self._calls.read(request, self._options, _LONGEST))
-            except AsyncflowError:
-                continue
-            found.statistics += (stats,)
-            rows |= _rows(stats)
-        return rows
+    async def _ask(self, service: str) -> tuple[FlowStats | MusicStats, ...]:
+        """Return the statistics of now, or what another search was told since: they tell of all that was lost before."""
+        now = asyncio.get_running_loop().time
+        since = now()
+        async with self._turn:
+            asked_at, statistics = self._statistics.get(service, (-inf, ()))
+            if asked_at < since:
+                asked_at, statistics = now(), ()
+                for detail in ("executing", "history") if service == "google-flow" else (None,):
+                    request = protocol.stats_request(service, detail)
+                    with suppress(AsyncflowError):
+                        stats = await self._calls.read(request, self._options, _LONGEST)
+                        statistics += (cast("FlowStats | MusicStats", stats),)
+                self._statistics[service] = asked_at, statistics
+            return statistics
 
     async def _compare(self, ids: list[str], reply_ref: str, found: Found, *, is_unique: bool) -> None:
         """Read jobs, and drop those from the candidates that are somebody else's."""
@@ -113,8 +122,11 @@ def _rows(stats: FlowStats | MusicStats) -> dict[str, datetime | None]:
     return {job.job_id: job.created_at for account in stats.accounts.values() for job in account.jobs}
 
 
-def _by_nearness(rows: dict[str, datetime | None], requested_at: datetime, known: Collection[str]) -> list[str]:
+def _by_nearness(statistics: Iterable[FlowStats | MusicStats], requested_at: datetime, known: Collection[str]) -> list[str]:
     """Return the ids that may be the job's, those first that began nearest to the request."""
+    rows: dict[str, datetime | None] = {}
+    for stats in statistics:
+        rows |= _rows(stats)
     earliest = requested_at - _CLOCKS_APART
     fit = {job_id: at for job_id, at in rows.items() if job_id not in known and (at is None or at >= earliest)}
     return sorted(fit, key=lambda job_id: abs((fit[job_id] or _NEVER) - requested_at))

@@ -216,6 +216,11 @@ class Database:
             rows = self._connection.execute(_UNACKNOWLEDGED, (after, limit)).fetchall()
             return [_decode_event(event) for _, event in rows], rows[-1][0] if rows else after
 
+    def submitted(self) -> list[str]:
+        """Return the ids of the jobs of all lines."""
+        with self._reading():
+            return submits.job_ids(self._connection)
+
     def recall(self, key: str) -> Submission | None:
         """Return what is known of the line called *key*."""
         with self._reading():

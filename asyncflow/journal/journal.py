@@ -157,6 +157,13 @@ class Journal:
 
     # -- for a batch of submits ------------------------------------------------------------------------------------------
 
+    async def submitted(self) -> list[str]:
+        """Return the ids of the jobs that lines of this and earlier batches came to."""
+        if self._executor is None or self._closing is not None:
+            return []
+        nothing: list[str] = []
+        return await _result(self._executor.submit(self._ask, lambda database: database.submitted(), nothing))
+
     async def recall(self, key: str) -> Submission | None:
         """Return what an earlier batch left of the line called *key*, None if it is new."""
         if self._executor is None or self._closing is not None:

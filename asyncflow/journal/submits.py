@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Generator
 
-__all__ = ["begin", "every", "forget", "recall", "settle"]
+__all__ = ["begin", "every", "forget", "job_ids", "recall", "settle"]
 
 _STATES = ("unknown", "submitted", "refused", "unknown")
 _NUMBERS = {"submitted": 1, "refused": 2, "unknown": 3}
@@ -47,6 +47,11 @@ def recall(connection: sqlite3.Connection, key: str) -> Submission | None:
     """Return the line called *key*, as an earlier batch left it."""
     row = connection.execute(f"{_EVERY} WHERE key = ?", (key,)).fetchone()
     return None if row is None else _submission(*row)
+
+
+def job_ids(connection: sqlite3.Connection) -> list[str]:
+    """Return the ids of all jobs that lines came to."""
+    return [job_id for (job_id,) in connection.execute("SELECT job_id FROM submits WHERE job_id IS NOT NULL")]
 
 
 def every(connection: sqlite3.Connection) -> Generator[Submission]:

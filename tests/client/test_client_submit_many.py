@@ -298,6 +298,17 @@ async def test_a_line_without_an_answer_is_found_by_the_next_batch(tmp_path: Pat
         assert simulator.stats().by_kind["submit"] == 2
 
 
+async def test_lines_that_are_looked_for_together_ask_together(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "run.db")
+    async with Simulator() as simulator, client_of(simulator) as client:
+        simulator.faults = Faults(kinds=("submit", "stats"), reset=1.0)
+        await submitted(client, lines(8), journal=journal, concurrency=8)
+        simulator.faults = Faults()
+        before = simulator.stats().by_kind["stats"]
+        assert states(await submitted(client, lines(8), journal=journal, concurrency=8)) == ["unknown"] * 8
+        assert simulator.stats().by_kind["stats"] - before <= 4
+
+
 async def test_a_refusal_that_may_pass_is_tried_again_and_another_is_not(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run.db")
     async with Simulator() as simulator, client_of(simulator) as client:

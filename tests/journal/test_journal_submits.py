@@ -102,6 +102,7 @@ async def test_two_lines_that_came_to_one_job_are_one_entry(path: Path) -> None:
             await journal.begin(replace(LINE, key=key))
             await journal.settle(replace(DONE, key=key), NOW)
         assert [entry.line for entry in journal.entries()] == ["kite-1"]
+        assert await journal.submitted() == [IDS[0]] * 2
 
 
 @pytest.mark.asyncio
@@ -125,6 +126,7 @@ async def test_a_journal_that_is_closed_begins_nothing(path: Path) -> None:
     async with opened(path) as journal:
         pass
     assert await journal.recall("kite-1") is None
+    assert await journal.submitted() == []
     journal.failure = JournalError("full", reason="full")
     with pytest.raises(JournalError, match="full"):
         await journal.begin(LINE)
