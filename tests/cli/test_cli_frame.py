@@ -178,3 +178,15 @@ def test_the_counts_of_thousands_are_whole_at_eighty_columns() -> None:
     tally.ended.update({"succeeded": -8000, "no_output": -400})
     assert drawn(tally, 45)[2] == "  500 partial  1,000 failed  100 given up"
     assert drawn(Tally(expected=10_000), 40)[2] == "  0 succeeded"
+
+
+@pytest.mark.parametrize(("columns", "rows", "shown"), [(80, 24, 15), (160, 50, 82)])
+def test_a_picture_of_thousands_looks_at_those_it_shows(thousands: Tally, columns: int, rows: int, shown: int) -> None:
+    asked: list[str] = []
+
+    def expect(job: Running, age: float) -> float:
+        asked.append(job.job_id)
+        return age + 60.0
+
+    frame(thousands, Gauges(), ("asyncflow watch", "10,000 jobs"), 67.0, 100.0, size=(columns, rows), expect=expect)
+    assert len(asked) == len(set(asked)) <= shown
