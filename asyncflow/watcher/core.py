@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
+from anyio.lowlevel import checkpoint
+
 from asyncflow.errors import UsageError
-from asyncflow.polling import Key, Policy, Schedule
-from asyncflow.records import Job
+from asyncflow.polling import Schedule
 from asyncflow.watcher.books import Books
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.entry import Entry, Limits
@@ -23,44 +22,25 @@ from asyncflow.watcher.telling import Teller
 from asyncflow.watcher.verdict import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Callable, Container, Iterable, Mapping
 
     from asyncflow.errors import AsyncflowError
     from asyncflow.events import Event, Expiring
-    from asyncflow.pacing import Pacer
+    from asyncflow.polling import Key
+    from asyncflow.records import Job
     from asyncflow.report import RunReport
     from asyncflow.stream import Sink
-    from asyncflow.telemetry import Hooks
-    from asyncflow.watcher.keeping import WatchJournal
+    from asyncflow.watcher.settings import Settings
 
-__all__ = ["Core", "Fetch", "JobIds", "Settings"]
-
-JobIds = Iterable[str] | AsyncIterable[str]
-Fetch = Callable[[str], Awaitable[Job]]
+__all__ = ["Core"]
 
 _log = logging.getLogger("asyncflow.watcher")
 
 _GRACE = 1.0
 """Seconds that a poll under way may outlast the timeout of its watch: its answer may be the one that was waited for."""
 
-
-@dataclass(slots=True)
-class Settings:
-    """What `JobWatcher` was given."""
-
-    fetch: Fetch
-    policy: Policy
-    pacer: Pacer | None
-    concurrency: int
-    limits: Limits
-    timeout: float | None
-    max_failures: int | None
-    keep_open: bool
-    wall_clock: Callable[[], datetime]
-    journal: WatchJournal | None
-    warn_before: float | None
-    hooks: Hooks | None = None
+_SLICE = 500
+"""Jobs given up without giving way to the event loop."""
 
 
 class Core:
@@ -85,6 +65,8 @@ class Core:
             tally=self._tally,
             wall_clock=settings.wall_clock,
             max_failures=settings.max_failures,
+            # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
+            keep_records=settings.timeout is not None or settings.limits != Limits(),
         )
         self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._judge.give_up)
         self._books = Books(settings.pacer, settings.wall_clock)
@@ -235,20 +217,22 @@ class Core:
 
     def _expire(self) -> None:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
-        timeout = self._settings.timeout or 0.0
         self._judge.limits, self._settings.keep_open = Limits(job=0.0), False
-        now = self._loop.time()
         self.intake.drain()
-        for entry in list(self.schedule):
-            if entry not in self._crew.out:
-                self._judge.give_up(entry, now)
-        self._expiry = self._loop.call_later(min(_GRACE, timeout / 10), self._cut)
-        self.finish_if_done()
+        self._sink.start_soon(self._give_up_all, self._crew.out)
+        self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._cut)
 
     def _cut(self) -> None:
         """Give up the jobs whose last poll has not come back in time."""
-        for entry in list(self.schedule):
-            self._judge.give_up(entry, self._loop.time())
+        self._sink.start_soon(self._give_up_all, ())
+
+    async def _give_up_all(self, but: Container[Entry]) -> None:
+        for number, entry in enumerate(self.schedule, 1):
+            if self.schedule.get(entry.job_id) is entry and entry not in but:
+                self._judge.give_up(entry, self._loop.time())
+            if number % _SLICE == 0:
+                await checkpoint()
+        self.finish_if_done()
 
     # -- events out ------------------------------------------------------------------------------------------------------
 

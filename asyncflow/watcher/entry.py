@@ -8,16 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from asyncflow.errors import StallTimeoutError, StartTimeoutError, WaitTimeoutError
 from asyncflow.polling import REST, Key
+from asyncflow.records import Job
 from asyncflow.redaction import digest
-
-if TYPE_CHECKING:
-    from asyncflow.records import Job
 
 __all__ = ["Entry", "Limits"]
 
@@ -31,11 +28,11 @@ _RETENTION = 7 * 86400.0
 
 
 class Entry(Struct, eq=False, gc=False):
-    """A watched job, of a kind that the garbage collector passes over; the record itself is not kept, nor is anything tracked.
+    """A watched job, of a kind that the garbage collector passes over; nothing that is tracked may be kept in it.
 
     Instants are on the loop's clock: *added_at* to the watch, *born_at* by the record's creation time, *moved_at* when status
     or update time last changed, if that is noted. *status* is None before the first answer, *failures* counts failed polls in a
-    row. *due*, *priority* and *place* are the schedule's.
+    row. *due*, *priority* and *place* are the schedule's. *job* is the last record, where it is kept.
     """
 
     job_id: str
@@ -51,6 +48,7 @@ class Entry(Struct, eq=False, gc=False):
     polls: int = 0
     failures: int = 0
     is_unreachable: bool = False
+    job: Job | None = None
 
     def __repr__(self) -> str:
         return f"<Entry {digest(self.job_id)}>"

@@ -13,9 +13,10 @@ from asyncflow.logs import hooks_of
 from asyncflow.polling import PollPolicy
 from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
-from asyncflow.watcher.core import Core, Settings
+from asyncflow.watcher.core import Core
 from asyncflow.watcher.entry import Limits
 from asyncflow.watcher.keeping import Receipts
+from asyncflow.watcher.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.report import RunReport
     from asyncflow.telemetry import Hook
-    from asyncflow.watcher.core import Fetch, JobIds
     from asyncflow.watcher.keeping import WatchJournal
+    from asyncflow.watcher.settings import Fetch, JobIds
     from asyncflow.watcher.tally import WatchStats
 
 __all__ = ["JobWatcher", "WatchOptions", "merge"]
@@ -77,11 +78,12 @@ class JobWatcher(Stream[Event]):
 
     *concurrency* bounds the polls in flight; *pacer* is the request budget they draw on; *policy* says when to ask again. Limits
     of time, in seconds or None: *start_timeout* for leaving created or pending, *stall_timeout* for a record that does not move,
-    *job_timeout* for a job in all, each counted from `add`, and *timeout* for the watch. A job that passes one is `Abandoned`;
-    the poll made at that moment may still win, and nothing is cancelled at the service. After *max_failures* polls in a row
-    without an answer a job is abandoned too; by default it never is. With *keep_open* the iteration goes on when all jobs have
-    ended, until `aclose`. *warn_before* asks for an `Expiring` event that many seconds before the links of an ended job, or the
-    record of a running one, are gone, as far as the watch lasts. *wall_clock* tells the time of day, by which ages are known.
+    *job_timeout* for a job in all, each counted from `add`, and *timeout* for the watch. A job that passes one is `Abandoned`,
+    with its last record, which a watch with such a limit therefore keeps; the poll made at that moment may still win, and nothing
+    is cancelled at the service. After *max_failures* polls in a row without an answer a job is abandoned too; by default it never
+    is. With *keep_open* the iteration goes on when all jobs have ended, until `aclose`. *warn_before* asks for an `Expiring`
+    event that many seconds before the links of an ended job, or the record of a running one, are gone, as far as the watch
+    lasts. *wall_clock* tells the time of day, by which ages are known.
 
     A consumer may be slow: polling goes on. Up to *buffer* events are kept one by one; beyond that, those of the same job are
     merged into its latest status, and no ending is ever dropped.

@@ -60,7 +60,10 @@ class Desk(Protocol):
 
 
 class Judge:
-    """Decides for *desk*, counting in *tally*. `limits` and `ends_at`, the end of all on the loop's clock, may be changed."""
+    """Decides for *desk*, counting in *tally*. `limits` and `ends_at`, the end of all on the loop's clock, may be changed.
+
+    With *keep_records* each job's last record is kept, for the moment at which it is given up.
+    """
 
     def __init__(
         self,
@@ -72,6 +75,7 @@ class Judge:
         tally: Tally,
         wall_clock: Callable[[], datetime],
         max_failures: int | None = None,
+        keep_records: bool = False,
     ) -> None:
         self.limits: Limits = limits
         self.ends_at: float = inf
@@ -83,6 +87,7 @@ class Judge:
         self._tally = tally
         self._wall_clock = wall_clock
         self._max_failures = max_failures
+        self._keep_records = keep_records
         self._keys: dict[Key, Key] = {}
         self._random = Random()
 
@@ -118,6 +123,8 @@ class Judge:
             self._desk.met(entry, job)
         previous, age = entry.status, now - entry.born_at
         entry.note_answer(job, now, moves=self.limits.stall is not None)
+        if self._keep_records:
+            entry.job = job
         if job.status != previous:
             self._tally.moved(previous, job.status)
             self._desk.tell(Changed(job, previous, self._outlook.expected_end_at(key, age)), entry)
@@ -166,7 +173,7 @@ class Judge:
         return True
 
     def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
-        self._desk.tell(Abandoned(entry.job_id, Problem.of(error), error.job), entry)
+        self._desk.tell(Abandoned(entry.job_id, Problem.of(error), error.job or entry.job), entry)
         self._desk.over(entry)
 
 

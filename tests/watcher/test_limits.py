@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
+    from asyncflow.events import Event
     from asyncflow.records import Job
 
 NEVER = [(0.0, "created"), (7.0, "started")]
@@ -113,7 +115,41 @@ async def test_the_timeout_of_the_watch_gives_every_open_job_its_ending() -> Non
         "abandoned c wait_timeout",
         "ended a completed",
     ]
+    assert [event.job for event in events if isinstance(event, Abandoned)] == [job("b", "started"), job("c", "started")]
     assert now() == 13
+
+
+@pytest.mark.virtual_time
+async def test_a_job_that_became_unknown_comes_with_its_last_record_where_records_are_kept() -> None:
+    for limits, record in (({"timeout": 60.0}, job("a", "created")), ({}, None)):
+        since = now()
+
+        def gone(job_id: str, at: float, since: float = since) -> JobExpiredError | None:
+            return JobExpiredError("gone", job_id=job_id) if at > since + 7 else None
+
+        last = (await collect(JobWatcher(Service(NEVER, trouble=gone).read, ["a"], policy=every(5), **limits)))[-1]  # type: ignore[arg-type]  # by name
+        assert isinstance(last, Abandoned)
+        assert last.job == record
+
+
+@pytest.mark.virtual_time
+async def test_the_timeout_of_a_large_watch_does_not_hold_the_loop() -> None:
+    longest = since = 0
+    seen: list[Event] = []
+    watcher = JobWatcher(Service(NEVER).read, [f"j{number}" for number in range(5000)], policy=every(60), timeout=1)
+    loop = asyncio.get_running_loop()
+
+    def beat() -> None:
+        nonlocal since, longest
+        given_up = watcher.stats().abandoned
+        longest, since = max(longest, given_up - since), given_up
+        if given_up < 5000:
+            loop.call_soon(beat)
+
+    loop.call_later(1, beat)
+    await collect(watcher, seen)
+    assert sum(isinstance(event, Abandoned) for event in seen) == 5000
+    assert longest <= 1000
 
 
 @pytest.mark.virtual_time

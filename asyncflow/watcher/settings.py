@@ -1,0 +1,41 @@
+"""What a watch was given, in one piece."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from asyncflow.records import Job
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from asyncflow.pacing import Pacer
+    from asyncflow.polling import Policy
+    from asyncflow.telemetry import Hooks
+    from asyncflow.watcher.entry import Limits
+    from asyncflow.watcher.keeping import WatchJournal
+
+__all__ = ["Fetch", "JobIds", "Settings"]
+
+JobIds = Iterable[str] | AsyncIterable[str]
+Fetch = Callable[[str], Awaitable[Job]]
+
+
+@dataclass(slots=True)
+class Settings:
+    """What `JobWatcher` was given."""
+
+    fetch: Fetch
+    policy: Policy
+    pacer: Pacer | None
+    concurrency: int
+    limits: Limits
+    timeout: float | None
+    max_failures: int | None
+    keep_open: bool
+    wall_clock: Callable[[], datetime]
+    journal: WatchJournal | None
+    warn_before: float | None
+    hooks: Hooks | None = None
