@@ -16,6 +16,7 @@ _ALIVE: Final = 100
 _KEYS: Final = 256
 # How soon it is believed: hints for a new key, the endings after which it is known, and those after which it is planned again.
 _HINTS: Final = 8
+_FEW: Final = 2
 _KNOWN: Final = 20
 _REPLAN: Final = 10
 _UNKNOWN_GROWTH: Final = 0.5
@@ -29,7 +30,9 @@ _LATEST: Final = 40
 _MOST_OPEN: Final = 0.75
 _RARE: Final = 0.04
 _MUCH_LATER: Final = 1.25
-_FORGET: Final = 10
+_MUCH_EARLIER: Final = 0.8
+_FORGET_FASTER: Final = 40
+_FORGET_SLOWER: Final = 10
 _RUN: Final = 4
 _RUN_SHARE: Final = 0.1
 _FADING: Final = 0.1
@@ -120,13 +123,16 @@ class _Kind:
             self.plan = None
 
     def _note_strange(self, duration: float) -> None:
-        """Forget nine tenths of what is known after many endings earlier, or much later, than nearly all those before."""
+        """Forget nearly all that is known after many endings earlier, or much later, than nearly all those before."""
         early, late = self.usual
-        side = (duration > _MUCH_LATER * late) - (duration < early)
+        # What ends early was looked at late, and each further one will be: two that are far too early count for four.
+        side = (duration > _MUCH_LATER * late) - (duration < early) - (duration < _MUCH_EARLIER * early)
         self.strange += side or -math.copysign(min(2.0, abs(self.strange)), self.strange)
         if abs(self.strange) >= _RUN + _RUN_SHARE * self.cohort:
             recent = max(len(self.durations) - math.ceil(abs(self.strange)), 0)
-            self.durations = self.durations[:recent:_FORGET] + self.durations[recent:]
+            # The end of a job that takes longer than it used to is not missed, while one that takes less is seen late.
+            forget = _FORGET_FASTER if self.strange < 0.0 else _FORGET_SLOWER
+            self.durations = self.durations[:recent:forget] + self.durations[recent:]
             self.strange = 0.0
             self.plan = None
 
@@ -161,6 +167,7 @@ class PollPolicy:
         self._most_jitter = 2.0 * delay
         self._scale = 1.0
         self._phase = 0.0
+        self._newest = _FEW
         self._kinds: dict[Key, _Kind] = {}
 
     @property
@@ -182,6 +189,7 @@ class PollPolicy:
 
     def first_poll(self, number: int) -> float:
         """Return the seconds until the first poll of the *number*-th id; all of them are spread over twice the delay."""
+        self._newest = number
         return first_poll(number, self._first)
 
     def next_poll(self, key: Key, age: float, polls: int) -> float:
@@ -190,6 +198,9 @@ class PollPolicy:
         if not age >= 0.0:
             age = 0.0  # The service's clock is ahead of ours.
         kind.seen_alive(age, polls)
+        if polls == 1 and self._newest < _FEW and kind.arrived < _HINTS and age < 2.0 * self._shortest and self._scale == 1.0:
+            # One of a few jobs, just submitted, of a kind hardly known: a second look is cheap, and somebody waits for it.
+            return self._shortest
         wait = (kind.plan or self._plan(kind)).wait(age)
         # Jobs of one age would otherwise gather at the same planned ages, and be polled all at once.
         self._phase = (self._phase + GOLDEN) % 1.0

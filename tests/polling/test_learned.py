@@ -200,6 +200,34 @@ def test_dear_requests_are_fewer_and_the_price_can_fall_again() -> None:
     assert waits() == pytest.approx(cheap, rel=0.1)
 
 
+def test_one_job_just_submitted_of_a_kind_unknown_has_a_second_look_soon() -> None:
+    policy = PollPolicy()
+    policy.first_poll(0)
+    assert policy.next_poll(OTHER, 0.2, 1) == 1.0
+    assert policy.next_poll(OTHER, 1.2, 2) > 2.0
+    assert policy.next_poll(OTHER, 30.0, 1) > 2.0
+
+
+def test_one_of_many_jobs_has_no_second_look_and_nor_has_a_kind_that_is_known() -> None:
+    policy = PollPolicy()
+    for number in range(10):
+        policy.first_poll(number)
+    assert policy.next_poll(OTHER, 0.2, 1) > 2.0
+    policy.first_poll(0)
+    for _ in range(8):
+        policy.learn(OTHER, 100.0)
+    assert policy.next_poll(OTHER, 0.2, 1) > 2.0
+
+
+def test_two_far_too_early_count_for_four() -> None:
+    policy = trained()
+    policy.next_poll(VIDEO, 0.0, 2)
+    known = policy.save()["kinds"][0][3]
+    for _ in range(2):
+        policy.learn(VIDEO, min(known) / 2)
+    assert len(policy.save()["kinds"][0][3]) < 20
+
+
 def test_the_price_counts_for_kinds_hardly_known_too() -> None:
     policy = PollPolicy()
     cheap = policy.next_poll(OTHER, 0.0, 1)

@@ -82,3 +82,9 @@ def test_pauses_after_failures_double_up_to_a_minute(failures: int, seed: int) -
 def test_no_pause_is_shorter_than_the_service_asked_for(failures: int, retry_after: float, seed: int) -> None:
     delay = failure_delay(failures, retry_after, Random(seed))
     assert retry_after <= delay <= max(60.0, retry_after + 6.0)
+
+
+@pytest.mark.parametrize("number", [12, 13, 1023, 1024, 1025, 70_000, 2**20 - 1, 2**20, 2**20 + 5, 3**20])
+def test_the_place_of_a_first_poll_is_its_number_mirrored(number: int) -> None:
+    digits = bin(number)[2:][::-1]
+    assert every(8.0).first_poll(number) == 8.0 * int(digits, 2) / 2 ** len(digits)

@@ -105,6 +105,14 @@ def test_what_returns_into_a_slot_already_open_keeps_its_exact_time() -> None:
     assert ids(schedule.take_due(1.03, 10)) == ["0", "1", "2"]
 
 
+def test_the_limit_holds_for_what_returned_into_an_open_slot_too() -> None:
+    schedule = scheduled(1.0, 1.001)
+    for entry in schedule.take_due(1.01, 10):
+        schedule.reschedule(entry, 1.02)
+    assert ids(schedule.take_due(1.02, 1)) == ["0"]
+    assert ids(schedule.take_due(1.02, 1)) == ["1"]
+
+
 def test_what_is_discarded_from_an_open_slot_is_passed_over() -> None:
     schedule = scheduled(1.0, 1.02)
     schedule.take_due(1.0, 10)
