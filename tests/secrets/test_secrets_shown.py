@@ -23,7 +23,17 @@ from rich.traceback import Traceback
 from secret_watch import LogWatch, leaks
 
 import asyncflow
-from asyncflow import AsyncClient, AsyncflowError, Journal, OutcomeUnknownError, SubmitLine, WebhookReceiver, every
+from asyncflow import (
+    AsyncClient,
+    AsyncflowError,
+    FlowJob,
+    Journal,
+    Media,
+    OutcomeUnknownError,
+    SubmitLine,
+    WebhookReceiver,
+    every,
+)
 from asyncflow.simulator import Answer, Faults, Simulator, SimulatorThread
 
 if TYPE_CHECKING:
@@ -101,6 +111,7 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
             shown += await submitted(client, simulator, journal)
             simulator.faults = Faults()
             shown += reprs(client, watcher, journal, *journal.entries(), await client.get_stats("google-flow"))
+            shown += await downloads(client, ids, tmp_path / "out")
             for call in calls(client):
                 with pytest.raises(AsyncflowError) as failure:
                     await call()
@@ -135,6 +146,17 @@ async def submitted(client: AsyncClient, simulator: Simulator, journal: Journal)
         assert failure.value.candidates
         shown += told(failure.value)
     return shown
+
+
+async def downloads(client: AsyncClient, ids: list[str], folder: Path) -> list[str]:
+    """What is shown of downloads, good and bad, the names and notes of the files included."""
+    nowhere = LINK.replace("flow-content.google", "127.0.0.1:1")
+    odd = FlowJob(FLOW_ID, "completed", kind=SPITEFUL, model=SPITEFUL, media=(Media("video", "ok", nowhere, title=SPITEFUL),))
+    async with client.downloader(folder, max_retries=0) as downloader:
+        downloader.add(*ids, odd, MUSIC_ID)
+        shown = [text async for done in downloader for text in reprs(done, *done.files, *done.problems)]
+        shown += reprs(downloader, downloader.stats())
+    return [*shown, *os.listdir(folder), (folder / ".asyncflow-files.jsonl").read_text("utf-8")]  # noqa: PTH208 - names
 
 
 def blobs(dump: str) -> list[list[str]]:
@@ -176,6 +198,9 @@ COMMANDS = {
     "watch, kept": ["watch", "--file", "ids.txt", "--journal", "run.db"],
     "journal show": ["journal", "show", "run.db"],
     "resume": ["resume", "run.db"],
+    "watch, with files": ["watch", "--file", "ids.txt", "--download", "out", "--sidecar"],
+    "download": ["download", "--file", "ids.txt", FLOW_ID, "--into", "out"],
+    "download, with flaws": ["download", "{id}", "--into", "out", "--name", "{{prompt}}" + EMAIL],
     "report": ["report", "run.db", "--html", "run.html"],
     "report, as JSON": ["report", "run.db", "--json"],
     "wait": ["wait", "{id}", FLOW_ID],
