@@ -21,13 +21,11 @@ __all__ = [
     "EventEmitted",
     "Fact",
     "Hook",
-    "Hooks",
     "PollAnswered",
     "RequestMade",
     "WatchEnded",
     "WatchStarted",
     "digest",
-    "route_of",
 ]
 
 

@@ -14,10 +14,12 @@ from urllib.parse import unquote, urljoin, urlsplit
 import pytest
 
 import asyncflow
-from asyncflow import simulator, testing
+from asyncflow import simulator, telemetry, testing
+from asyncflow.contrib import opentelemetry, prometheus
 
 ROOT = Path(__file__).parent.parent
-PUBLIC = [f"{module.__name__}.{name}" for module in (asyncflow, simulator, testing) for name in module.__all__]
+MODULES = (asyncflow, simulator, telemetry, testing, opentelemetry, prometheus)
+PUBLIC = [f"{module.__name__}.{name}" for module in MODULES for name in module.__all__]
 
 
 class Page(HTMLParser):
