@@ -21,6 +21,7 @@ __all__ = ["COMMANDS", "group", "run"]
 COMMANDS = {
     "cancel": "Cancel Flow Music jobs.",
     "cluster": "Look after the watch list that workers share.",
+    "dashboard": "Show a journal on a page.",
     "demo": "Watch two hundred simulated jobs run to their ends.",
     "download": "Fetch the files of jobs into a folder.",
     "doctor": "Find out what is wrong, and say what to do.",

@@ -20,16 +20,17 @@ from asyncflow.cli.options import POSITIVE, as_duration, color_option, files_opt
 from asyncflow.cli.outlet import Outlet
 from asyncflow.cli.service import host, open_client
 from asyncflow.cli.session import Session, Times, run, what_runs
-from asyncflow.cli.tally import Tally
 from asyncflow.cli.storing import STORING
+from asyncflow.cli.tally import Tally
 from asyncflow.cli.terminal import is_live, live_feed
+from asyncflow.cli.web import WEB
 from asyncflow.cli.words import count
 
 __all__ = ["COMPANIONS", "WatchFlags", "follow", "watch", "watch_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPANIONS: tuple[CompanionOptions, ...] = (STORING, LISTENING, DOWNLOADING)
+COMPANIONS: tuple[CompanionOptions, ...] = (STORING, LISTENING, DOWNLOADING, WEB)
 """What may run beside a watch. Their options are read by themselves: `WatchFlags` names only those that `follow` reads."""
 
 
