@@ -63,8 +63,9 @@ class SubmitSide:
     ) -> Job:
         """Create a job as `submit` does, wait until it has ended as `wait` does, and return its last record.
 
-        *timeout* bounds both together; what there is to say of the errors of `submit` and `wait` holds here too. A job whose id
-        came with an error, or was found after one, is waited for.
+        *timeout* bounds both together, but for the search after a lost answer, which takes ten seconds at most. What there is to
+        say of the errors of `submit` and `wait` holds here too. A job whose id came with an error, or was found after one, is
+        waited for.
         """
         check_timeout(timeout)
         start = self._connection.now()
