@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import anyio
@@ -16,7 +17,6 @@ from asyncflow.download.rate import batch_bytes
 from asyncflow.errors import TransportError
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from asyncflow.download.carrier import Carrier
@@ -70,6 +70,7 @@ class Fetch:
         self._content_type = ""
         self._is_afresh = False
         self._is_begun = False
+        self._last: asyncio.Future[Any] | None = None
         self.is_adopted: bool = False
 
     async def once(self, url: str) -> Kept | None:
@@ -95,6 +96,11 @@ class Fetch:
             raise too_large(self._limits.most_bytes)
         self._target.received(len(content), len(content), len(content))
         return await self._finish([content])
+
+    async def settle(self) -> None:
+        """Wait for the thread that is still at it, whatever has happened to the one who started it."""
+        if self._last is not None and not self._last.done():
+            await asyncio.wait({self._last})
 
     # -- the body of one answer ------------------------------------------------------------------------------------------
 
@@ -184,7 +190,9 @@ class Fetch:
         return await self._until(self._start(work))
 
     def _start(self, work: Callable[[], T]) -> asyncio.Future[T]:
-        return self._carrier.pool.start(partial(self._part.guarded, work))
+        future = self._carrier.pool.start(partial(self._part.guarded, work))
+        self._last = future
+        return future
 
     async def _until(self, future: asyncio.Future[T]) -> T:
         try:

@@ -158,6 +158,7 @@ class _File:
             raise
         finally:
             with anyio.CancelScope(shield=True):
+                await fetch.settle()
                 await self._work.carrier.pool.do_at_last(part.let_go)
         return self._file(kept, is_new=not fetch.is_adopted)
 
