@@ -5,6 +5,7 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
 (tests/test_architecture.py holds it):
 
     redaction                       what may be shown of a secret
+    notebook                        how values show themselves in one
     errors                          one class for each decision that a caller can take
     records                         what a service says about a job
     events, protocol                what a watch reports; requests out, answers in

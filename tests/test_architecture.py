@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(asyncflow.__file__).parent
 
-PURE_ROOMS = frozenset({"errors", "events", "pacing", "polling", "protocol", "records", "redaction", "report", "telemetry"})
+PURE_ROOMS = frozenset(
+    {"errors", "events", "notebook", "pacing", "polling", "protocol", "records", "redaction", "report", "telemetry"}
+)
 # Their `__all__` is public, like that of asyncflow.
 PUBLIC_PACKAGES = frozenset({"cluster", "records", "report", "simulator", "telemetry", "testing"})
 
@@ -68,12 +70,13 @@ def witness(*outside: str) -> Room:
 ROOMS = {
     "redaction": pure(),
     "errors": pure("redaction"),
-    "records": pure("errors", "redaction", outside=("msgspec",)),
+    "notebook": pure("redaction"),
+    "records": pure("errors", "notebook", "redaction", outside=("msgspec",)),
     "protocol": pure("errors", "records", "redaction", outside=("msgspec",)),
     "polling": pure(),
     "pacing": pure(),
     "events": pure("errors", "records", "redaction", outside=("msgspec",)),
-    "report": pure("errors", "events", "records", "redaction", outside=("msgspec",)),
+    "report": pure("errors", "events", "notebook", "records", "redaction", outside=("msgspec",)),
     "telemetry": pure("errors", "records", "redaction", outside=("msgspec",)),
     "stream": Room(outside=frozenset({"anyio"})),
     "watcher": shell("stream", outside=("anyio",)),

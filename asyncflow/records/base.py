@@ -254,6 +254,26 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service", tag=""):
     def __hash__(self) -> int:
         return hash((self.job_id, self.status))
 
+    def _repr_html_(self) -> str:
+        """Show the job in a notebook, without its id, links and prompt: notebooks are passed on."""
+        from asyncflow.notebook import WORDS, box  # noqa: PLC0415 - nobody else needs it
+
+        failure = self.failure or Failure()
+        files = f"{self.media_ok} of {self.media_total}" if self.media_total else ""
+        facts = (
+            ("job", digest(self.job_id)),
+            ("service", self.service),
+            ("model", self.model),
+            ("status", self.status),
+            ("created", None if self.created_at is None else f"{self.created_at:%Y-%m-%d %H:%M:%S %Z}"),
+            ("took", None if self.duration is None else f"{self.duration:,.0f} s"),
+            ("files", files),
+            ("reason", failure.reason or failure.message or ", ".join(dict.fromkeys(self.failed_reasons))),
+            ("credits left", self.remaining_credits),
+            ("captchas", self.captcha_attempts or None),
+        )
+        return box(f"{self.kind or 'job'}: {WORDS[self.outcome]}", facts, outcome=self.outcome)
+
     def __repr__(self) -> str:
         words = (type(self).__name__, digest(self.job_id), self.kind, self.status or "without status", self.outcome)
         return one_line(f"<{' '.join(words)}>")

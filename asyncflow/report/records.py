@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["Captchas", "Credits", "Durations", "Files", "Reason", "ReportGroup", "RunReport", "Timeline"]
 
 
+_MOST_SHOWN = 8
+
+
 class Files(Struct, frozen=True, gc=False):
     """Files by what became of them: there, failed for a reason that the service names, missing without a word."""
 
@@ -172,3 +175,27 @@ class RunReport(Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        """Show the report in a notebook, in short; `html()` is the whole of it."""
+        from asyncflow.notebook import WORDS, box  # noqa: PLC0415 - as above
+
+        named = [outcome for outcome in WORDS if outcome in self.outcomes]
+        head = ("kind", "jobs", *(WORDS[outcome] for outcome in named), "median")
+        rows = [
+            (
+                " ".join(filter(None, (group.kind, group.model))) or "unknown",
+                group.jobs,
+                *(group.outcomes.get(outcome, 0) or "" for outcome in named),
+                "" if group.durations is None else f"{group.durations.median:,.0f} s",
+            )
+            for group in self.groups[:_MOST_SHOWN]
+        ]
+        facts = (
+            *((f"{reason.jobs:,} x", reason.word) for reason in self.reasons[:_MOST_SHOWN]),
+            ("files", f"{self.files.ok:,} of {self.files.total:,}" if self.files.total else None),
+            ("captchas", f"{self.captchas.attempts:,}, about ${self.captchas.cost:.2f}" if self.captchas.attempts else None),
+            ("requests", self.requests),
+        )
+        title = f"{self.jobs:,} jobs are over, {self.running:,} still run" if self.running else f"{self.jobs:,} jobs"
+        return box(title, facts, counts={**self.outcomes, "pending": self.running}, table=(head, *rows) if rows else ())

@@ -37,6 +37,24 @@ class WatchStats(Struct, frozen=True):
     ended: dict[str, int]
     abandoned: int
 
+    def _repr_html_(self) -> str:
+        """Show the numbers in a notebook."""
+        from asyncflow.notebook import WORDS, box  # noqa: PLC0415 - nobody else needs it
+
+        ended = {**self.ended, "abandoned": self.abandoned}
+        over = sum(ended.values())
+        end = self.expected_end_at
+        facts = (
+            *((WORDS[outcome], count) for outcome in WORDS if (count := ended.get(outcome))),
+            *((f"still {status or 'without status'}", count) for status, count in sorted(self.statuses.items())),
+            ("not read yet", max(self.watched - sum(self.statuses.values()), 0) or None),
+            ("no answer, so far", self.unreachable or None),
+            ("polls", f"{self.polls:,}, {self.failed_polls:,} without an answer" if self.failed_polls else self.polls),
+            ("next poll", None if self.next_poll is None else f"in {self.next_poll:.0f} s"),
+            ("expected end", None if end is None else f"{end:%H:%M:%S %Z}"),
+        )
+        return box(f"{over:,} of {over + self.watched:,} jobs are over", facts, counts={**ended, "pending": self.watched})
+
 
 class Tally:
     """Polls and events since the start, and the statuses of the jobs that are watched."""
