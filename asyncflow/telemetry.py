@@ -221,6 +221,14 @@ def route_of(request: Routed) -> str:
     return path if _PLAIN_PATH.fullmatch(path) else "/v1/{path}"
 
 
+_WORD = re.compile(r"[A-Za-z][A-Za-z_-]{0,31}|")
+
+
+def word(text: str) -> str:
+    """Return a status or a kind as it is, "other" for what is no plain word: labels are few, and show nothing."""
+    return text if _WORD.fullmatch(text) else "other"
+
+
 def kind_of(error: BaseException) -> str:
     """Return the kind of an error of ours, the name of the class of any other."""
     return error.kind if isinstance(error, AsyncflowError) else type(error).__name__

@@ -21,6 +21,7 @@ from asyncflow.telemetry import (
     digest,
     kind_of,
     route_of,
+    word,
 )
 
 EMAIL = "jo-ann+flow@example.com"
@@ -139,6 +140,21 @@ def test_facts_are_told_apart_as_json() -> None:
 
 def test_a_digest_is_the_name_of_a_job_everywhere() -> None:
     assert digest(FLOW_ID) in str(RateLimitedError(job_id=FLOW_ID))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("", ""),
+        ("completed", "completed"),
+        ("MEDIA_STATUS-x", "MEDIA_STATUS-x"),
+        (EMAIL, "other"),
+        ("a" * 33, "other"),
+        ("é", "other"),
+    ],
+)
+def test_only_words_become_labels(text: str, shown: str) -> None:
+    assert word(text) == shown
 
 
 def test_errors_are_named_by_their_kind() -> None:

@@ -24,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from asyncflow import WatchStats
-from asyncflow.telemetry import EventEmitted, Fact, PollAnswered, RequestMade, WatchEnded, WatchStarted
+from asyncflow.telemetry import EventEmitted, Fact, PollAnswered, RequestMade, WatchEnded, WatchStarted, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -210,7 +210,10 @@ def _jobs(watches: dict[str, WatchStats]) -> Iterator[Metric]:
     )
     for name, stats in watches.items():
         unread = max(stats.watched - sum(stats.statuses.values()), 0)
-        for status, number in {**stats.statuses, "unread": unread}.items():
+        counts: Counter[str] = Counter(unread=unread)
+        for status, number in stats.statuses.items():
+            counts[word(status)] += number
+        for status, number in counts.items():
             jobs.add_metric((name, status), number)
     yield jobs
     undelivered = GaugeMetricFamily("asyncflow_undelivered_events", "Events that wait for their consumer.", labels=("watch",))

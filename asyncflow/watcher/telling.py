@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from asyncflow.errors import AsyncflowError
 from asyncflow.events import Abandoned, Unreachable
 from asyncflow.records import Job
-from asyncflow.telemetry import EventEmitted, PollAnswered, WatchEnded, WatchStarted, digest, kind_of
+from asyncflow.telemetry import EventEmitted, PollAnswered, WatchEnded, WatchStarted, digest, kind_of, word
 
 if TYPE_CHECKING:
     from asyncflow.events import Event
@@ -44,8 +44,8 @@ class Teller:
                 watch=self._number,
                 job=digest(entry.job_id),
                 service="" if job is None else job.service,
-                kind="" if job is None else job.kind,
-                status=None if job is None else job.status,
+                kind="" if job is None else word(job.kind),
+                status=None if job is None else word(job.status),
                 error=kind_of(answer) if isinstance(answer, AsyncflowError) else None,
                 polls=entry.polls + (job is not None),
                 late=max(start - due, 0.0),
@@ -67,8 +67,8 @@ class Teller:
                 event=event.type,
                 job=digest(job_id),
                 service="" if job is None else job.service,
-                kind="" if job is None else job.kind,
-                status="" if job is None else job.status,
+                kind="" if job is None else word(job.kind),
+                status="" if job is None else word(job.status),
                 # What an abandoned job was worth when it was last seen is not how it ended.
                 outcome="" if job is None or error is not None else job.outcome.value,
                 error=error,

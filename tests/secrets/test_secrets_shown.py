@@ -21,6 +21,7 @@ import pytest
 from rich.console import Console
 from rich.traceback import Traceback
 from secret_watch import LogWatch, leaks
+from telemetry_kit import Telemetry
 
 import asyncflow
 from asyncflow import (
@@ -88,10 +89,20 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
     faults = Faults(server_error=0.05, reset=0.05, garble=0.05, truncate=0.05, failed=0.2, partial=0.2, callback_twice=0.5)
     journal = Journal(tmp_path / "run.db")
     async with Simulator(seed=4, faults=faults) as simulator:
-        client = AsyncClient(simulator.token, base_url=simulator.url, lane=lane, max_retries=0, policy=every(0.1))  # type: ignore[arg-type] # a parameter
+        telemetry = Telemetry()
+        client = AsyncClient(
+            simulator.token,
+            base_url=simulator.url,
+            lane=lane,  # type: ignore[arg-type] # a parameter
+            max_retries=0,
+            policy=every(0.1),
+            hooks=telemetry.hooks,
+        )
         async with client:
             watcher = client.watch(journal=journal, keep_open=True)
             receiver = WebhookReceiver(watcher.nudge, "hook-secret")
+            telemetry.metrics.follow(client, "client")
+            telemetry.metrics.follow(watcher, "watch")
             shown += reprs(client, client.pacer, watcher, receiver, journal)
             async with receiver.serve() as url, watcher:
                 ids = simulator.seed_jobs(12, kind="mix", duration=(0, 0.3), reply_url=f"{url}/hook-secret")
@@ -116,6 +127,8 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
                 with pytest.raises(AsyncflowError) as failure:
                     await call()
                 shown += told(failure.value)
+        shown += telemetry.shown()
+    assert len(telemetry.facts) > 100
     assert [leak for text in shown for leak in leaks(text)] == []
     assert [name for name in os.listdir(tmp_path) if leaks(name)] == []  # noqa: PTH208 - a coroutine may not use a Path
     assert no_secret_is_logged.records > 5
