@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
-from scripted import FILE, collect
+from scripted import FILE, Service, collect, elapse
 
+from asyncflow.errors import UsageError
 from asyncflow.events import Ended
 from asyncflow.polling import every
 from asyncflow.records import FlowJob
+from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
 from asyncflow.watcher.entry import Entry
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from asyncflow.records import Job
 
 IDS = [f"j{number}" for number in range(1000)]
@@ -95,3 +100,62 @@ def test_when_a_job_moved_is_kept_only_where_it_is_asked_for(*, moves: bool) -> 
     entry = an_entry("1")
     entry.note_answer(FlowJob("1", "started", "video", updated_at=UPDATED), 7.0, moves=moves)
     assert (entry.moved_at, entry.updated_at) == ((7.0, UPDATED) if moves else (0.0, None))
+
+
+@pytest.mark.virtual_time
+async def test_a_job_that_ends_in_a_second_is_seen_a_second_later_by_default() -> None:
+    service = Service([(0.0, "started"), (0.6, "completed")])
+    await collect(JobWatcher(service.read, ["a"]))
+    assert now() <= 1.5
+
+
+@pytest.mark.virtual_time
+async def test_ids_of_a_source_that_waits_are_watched_as_they_come() -> None:
+    async def source() -> AsyncIterator[str]:
+        for number in range(3):
+            yield f"a{number}"
+            yield f"b{number}"
+            yield "a0"
+            await elapse(100)
+
+    service = Service([(0.0, "completed")])
+    async with JobWatcher(service.read, source(), policy=every(1)) as watcher:
+        ended = [(now(), event.job.job_id) async for event in watcher if isinstance(event, Ended)]
+    assert {job_id for _, job_id in ended} == {f"{letter}{number}" for letter in "ab" for number in range(3)}
+    assert [round(at, -2) for at, _ in ended if _ != "a0"] == [0, 100, 100, 200, 200]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("wrong", ["", " ", 7, None])
+async def test_a_source_that_yields_no_id_ends_the_watch(wrong: object) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        yield wrong  # type: ignore[misc]  # what the test is about
+
+    with pytest.raises(UsageError, match="a job id is a str"):
+        await collect(JobWatcher(Service([(0.0, "completed")]).read, source(), policy=every(1)))
+
+
+@pytest.mark.virtual_time
+async def test_a_source_that_never_waits_leaves_the_others_their_turns() -> None:
+    turns: list[int] = []
+
+    async def source() -> AsyncIterator[str]:
+        for number in range(20_000):
+            yield f"a{number}"
+
+    async def blocked(_job_id: str) -> Job:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def beat() -> None:
+        turns.append(len(watcher))
+        if len(watcher) < 20_000:
+            loop.call_soon(beat)
+
+    loop = asyncio.get_running_loop()
+    async with JobWatcher(blocked, source(), concurrency=1) as watcher:
+        loop.call_soon(beat)
+        while not turns or turns[-1] < 20_000:
+            await elapse(0.0)
+    assert max(later - earlier for earlier, later in itertools.pairwise(turns)) <= 2000
