@@ -23,6 +23,12 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[Any]).decode
 
 
+# There may be a million of them: each byte counts.
+_SHORT = {"created": 1, "pending": 2, "started": 3}
+_WHOLE = {short: whole for whole, short in _SHORT.items()}
+_BLANK = (0, 0, 0, 0)
+
+
 class Lease(Entry, eq=False, gc=False):
     """A watched job that is this worker's until *ends_at*, on the loop's clock; *fence* stamps it.
 
@@ -40,8 +46,8 @@ def leased(claim: Claim, ends_at: float, offset: float) -> Lease:
     lease = Lease(claim.job_id, added_at, added_at, added_at, fence=claim.fence, ends_at=ends_at, offset=offset)
     if claim.state:
         with suppress(msgspec.MsgspecError, ValueError, TypeError, OverflowError):
-            status, polls, failures, moved_at, updated_at = _decode(claim.state)
-            lease.status, lease.polls = status, int(polls)
+            status, polls, failures, moved_at, updated_at = (*_decode(claim.state), *_BLANK)[:5]
+            lease.status, lease.polls = None if status is None else _WHOLE.get(status, str(status)), int(polls)
             lease.failures, lease.is_unreachable = abs(int(failures)), int(failures) > 0
             if moved_at:
                 lease.moved_at = moved_at - offset
@@ -55,4 +61,8 @@ def state_of(lease: Lease, *, moves: bool) -> str:
     moved_at = round(lease.moved_at + lease.offset, 3) if moves else 0
     updated_at = lease.updated_at.timestamp() if moves and lease.updated_at is not None else 0
     failures = lease.failures if lease.is_unreachable else -lease.failures
-    return _encode([lease.status, lease.polls, failures, moved_at, updated_at]).decode()
+    status = None if lease.status is None else _SHORT.get(lease.status, lease.status)
+    words: list[Any] = [status, lease.polls, failures, moved_at, updated_at]
+    while not words[-1] and len(words) > 1:
+        words.pop()
+    return _encode(words).decode()

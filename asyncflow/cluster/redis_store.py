@@ -45,7 +45,8 @@ _HEADER_BYTES, _ENDED = 17, 9
 _QUEUE = re.compile(r"[\w.:-]{1,100}")
 
 _decode = msgspec.msgpack.decode
-_encode = msgspec.msgpack.encode
+_decode_claims = msgspec.msgpack.Decoder(tuple[float, float, float, int, list[Claim]]).decode
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class RedisStore:
@@ -113,8 +114,7 @@ class RedisStore:
     async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
         """Lease due jobs. Jobs of a call whose answer is lost are nobody's until the lease is over."""
         answer = await self._run("claim", worker, min(count, _SLICE), repr(lease), repr(_LONGEST_WAIT), words)
-        now, wait, pause, is_draining, claims = _decode(answer)
-        jobs = [Claim(*claim) for claim in claims]
+        now, wait, pause, is_draining, jobs = _decode_claims(answer)
         return Claims(jobs, now, wait, pause, bool(is_draining))
 
     async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:

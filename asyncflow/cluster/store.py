@@ -74,8 +74,7 @@ class Submitted:
         return f"<Submitted {len(self.states)} jobs>"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Discreet, frozen=True, gc=False, array_like=True):
     """A due job, leased to one worker. *fence* stamps the lease; *state* is what the last report of the job left.
 
     *added_at* is when it was submitted, *due_at* since when it may be polled, in seconds since 1970 by the store's clock.
@@ -102,8 +101,7 @@ class Claims:
     is_draining: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Discreet, frozen=True):
     """What a poll of a claimed job has found, or that it was not made.
 
     *pause* is the seconds until the next poll, None if the job is over. *state* replaces that of the claim. *event* goes to all

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from random import Random
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncflow.cluster.lease import Lease, leased, state_of
 from asyncflow.cluster.store import Report
@@ -48,7 +49,7 @@ _AHEAD = 0.05
 
 _MOST_AHEAD = 200
 _BATCH = 500
-_LINGER = 0.005
+_LINGER = 0.01
 """Seconds for which the next reports gather: one call for twenty costs little more than one for one."""
 
 _LONG_PAUSE = 0.5
@@ -127,6 +128,7 @@ class WorkerCore:
         self._reports: list[Report] = []
         self._event: Event | None = None
         self._pause: float | None = None
+        self._low = 0
         self._is_draining = False
         self._is_drained = False
         self._is_connected = True
@@ -228,9 +230,10 @@ class WorkerCore:
         ahead = max(1, min(int(stats.rate * _AHEAD), self._settings.concurrency, _MOST_AHEAD))
         if stats.circuit == "open":
             ahead = 1
+        self._low = ahead // 2
         waiting = len(self._schedule) - len(self._crew.out)
         # What the store does not hear of cannot be claimed anew either: without it, nothing more is begun.
-        if waiting * 2 > ahead or len(self._reports) > _BATCH * 4:
+        if waiting > self._low or len(self._reports) > _BATCH * 4:
             return 0
         return ahead - waiting
 
@@ -271,7 +274,8 @@ class WorkerCore:
     # -- polls -----------------------------------------------------------------------------------------------------------
 
     async def _poll(self, lease: Lease) -> None:
-        self._space.set()
+        if len(self._schedule) - len(self._crew.out) <= self._low:
+            self._space.set()
         try:
             # A process that was stopped for a while wakes up here, and its jobs are others' by now.
             if self._lapse(lease, self._loop.time()):
@@ -281,7 +285,8 @@ class WorkerCore:
             if self._schedule.get(lease.job_id) is lease:
                 self._hear(lease, answer)
         finally:
-            self._space.set()
+            if self._is_draining:
+                self._space.set()
 
     async def _read(self, job_id: str, lease: Lease) -> Job:
         return await self._settings.client.get_job(job_id, timeout=max(lease.ends_at - self._loop.time(), 0.001))
