@@ -149,16 +149,16 @@ def main() -> None:
             rows["alone"].append({"rate": one["polls"] / one["seconds"], "cpu": one["cpu"] / one["polls"] * 1e6})
             for workers in (1, 2, 4):
                 rows[str(workers)].append(measure(base, options.lane, seconds, url, workers))
-        base_rates = [one["rate"] for one in rows["alone"]]
+        base_rates, base_costs = ([one[key] for one in rows["alone"]] for key in ("rate", "cpu"))
         columns = [
             "workers",
             "polls a second",
-            "to one process alone",
+            "rate to alone",
+            "CPU of alone to its own",
             "worker us a poll",
             "engine us a poll",
-            "claim ms",
-            "report ms",
         ]
+        columns += ["claim ms", "report ms"]
         table: list[list[object]] = []
         for name, some in rows.items():
             figures = [
