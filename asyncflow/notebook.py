@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["COLOURS", "WORDS", "box"]
 
 WORDS = {
-    "pending": "pending",
     "succeeded": "succeeded",
     "partial": "partial",
     "no_output": "no output",
     "failed": "failed",
     "abandoned": "given up",
+    "pending": "pending",
 }
-"""What outcomes are called."""
+"""What outcomes are called, in the order in which they are shown."""
 
 COLOURS = {
     "pending": "#5b7cf0",
@@ -40,6 +40,8 @@ COLOURS = {
 _FONT = "font:14px/1.5 system-ui,-apple-system,sans-serif;font-variant-numeric:tabular-nums"
 _BOX = f"{_FONT};display:inline-block;min-width:18em;max-width:60em;padding:10px 16px 12px"
 _EDGE = "border:1px solid rgba(128,128,128,.35);border-radius:10px"
+# Tables take their colour from the page around them only where they are told to.
+_TABLE = "border-collapse:collapse;border:0;color:inherit;font:inherit"
 _CELL = "border:0;padding:2px 0;text-align:left;vertical-align:top;background:none;white-space:normal"
 _NUMBER = "border:0;padding:2px 0 2px 18px;text-align:right;background:none"
 _FAINT = "font-weight:400;opacity:.72"
@@ -69,7 +71,7 @@ def _facts(facts: Iterable[tuple[str, object]]) -> str:
         for name, value in facts
         if value is not None and value != ""
     )
-    return f'<table style="border-collapse:collapse;margin:0;border:0">{rows}</table>' if rows else ""
+    return f'<table style="{_TABLE};margin:0">{rows}</table>' if rows else ""
 
 
 def _table(table: Sequence[Sequence[object]]) -> str:
@@ -87,7 +89,7 @@ def _table(table: Sequence[Sequence[object]]) -> str:
         for row in rows
     )
     return (
-        '<table style="border-collapse:collapse;margin:8px 0 0;border:0">'
+        f'<table style="{_TABLE};margin:8px 0 0">'
         f'<thead><tr style="background:none">{names}</tr></thead><tbody>{lines}</tbody></table>'
     )
 

@@ -266,7 +266,7 @@ class Job(Discreet, frozen=True, gc=False, tag_field="service", tag=""):
             ("model", self.model),
             ("status", self.status),
             ("created", None if self.created_at is None else f"{self.created_at:%Y-%m-%d %H:%M:%S %Z}"),
-            ("took", None if self.duration is None else f"{self.duration:,.0f} s"),
+            ("took", None if self.duration is None else f"{self.duration:,.{0 if self.duration >= 10 else 1}f} s"),
             ("files", files),
             ("reason", failure.reason or failure.message or ", ".join(dict.fromkeys(self.failed_reasons))),
             ("credits left", self.remaining_credits),
