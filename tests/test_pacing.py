@@ -718,7 +718,7 @@ def test_answers_while_latency_climbs_are_no_reason_to_go_faster_later() -> None
 
 def test_a_queue_that_is_hardly_late_is_no_reason_to_go_faster() -> None:
     pacers = Pacer(), Pacer()
-    for pacer, lateness in zip(pacers, (0.2, 0.3), strict=True):
+    for pacer, lateness in zip(pacers, (0.4, 0.6), strict=True):
         now = START
         while now < START + 5:
             now = take_when_due(pacer, now)
