@@ -124,7 +124,7 @@ class WorkerCore:
             wall_clock=self._wall_clock,
             max_failures=settings.max_failures,
         )
-        self._crew = Crew(self._schedule, self._pacer, settings.concurrency, self._poll, self._lapse)
+        self._crew = Crew(self._schedule, self._pacer, settings.concurrency, ask=self._ask, hear=self._hear, give_up=self._lapse)
         self._reports: list[Report] = []
         self._event: Event | None = None
         self._pause: float | None = None
@@ -273,25 +273,20 @@ class WorkerCore:
 
     # -- polls -----------------------------------------------------------------------------------------------------------
 
-    async def _poll(self, lease: Lease) -> None:
+    async def _ask(self, lease: Lease) -> Job | None:
         if len(self._schedule) - len(self._crew.out) <= self._low:
             self._space.set()
         try:
+            now = self._loop.time()
             # A process that was stopped for a while wakes up here, and its jobs are others' by now.
-            if self._lapse(lease, self._loop.time()):
-                self._pacer.released()
-                return
-            answer = await self._crew.ask(lambda job_id: self._read(job_id, lease), lease)
-            if self._schedule.get(lease.job_id) is lease:
-                self._hear(lease, answer)
+            if self._lapse(lease, now):
+                return None
+            return await self._settings.client.get_job(lease.job_id, timeout=max(lease.ends_at - now, 0.001))
         finally:
             if self._is_draining:
                 self._space.set()
 
-    async def _read(self, job_id: str, lease: Lease) -> Job:
-        return await self._settings.client.get_job(job_id, timeout=max(lease.ends_at - self._loop.time(), 0.001))
-
-    def _hear(self, lease: Lease, answer: object) -> None:
+    def _hear(self, lease: Lease, answer: object, _start: float) -> None:
         if isinstance(answer, RateLimitedError) and answer.status is not None:
             self._throttled += 1
             self._pause = max(self._pause or 0.0, answer.retry_after or 1.0)

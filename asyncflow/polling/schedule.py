@@ -262,6 +262,28 @@ class Schedule(Generic[W]):
             lane.drain(now, max(min(until, now), due), limit, taken)
         return taken
 
+    def take_one(self, now: float) -> W | None:
+        """Return what `take_due` would, the most urgent job that is due, or None."""
+        ticks = now * _SLOTS_PER_SECOND
+        busy: _Lane[W] | None = None
+        for lane in self._lanes:
+            if lane.front or lane.near or (lane.numbers and lane.numbers[0] <= ticks):
+                if busy is not None:
+                    break
+                busy = lane
+        else:
+            if busy is None:
+                return None
+            # The usual case: one priority, and its next job is where it was put.
+            front = busy.front
+            if front and not busy.near and (entry := front[-1]).place is busy.place:
+                if entry.due > now:
+                    return None
+                entry.place = _OUT
+                return front.pop()
+        taken = self.take_due(now, 1)
+        return taken[0] if taken else None
+
     def reschedule(self, entry: W, at: float, priority: int = REST) -> None:
         """Let a job that is out wait until *at* (finite), or an earlier time asked for meanwhile; a discarded one stays away."""
         place = entry.place

@@ -22,7 +22,7 @@ from asyncflow.watcher.telling import Teller
 from asyncflow.watcher.verdict import Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
 
     from asyncflow.errors import AsyncflowError
     from asyncflow.events import Event, Expiring
@@ -68,7 +68,14 @@ class Core:
             # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
             keep_records=settings.timeout is not None or settings.limits != Limits(),
         )
-        self._crew = Crew(self.schedule, settings.pacer, settings.concurrency, self._poll, self._judge.give_up)
+        self._crew = Crew(
+            self.schedule,
+            settings.pacer,
+            settings.concurrency,
+            ask=self._ask,
+            hear=self._hear,
+            give_up=self._judge.give_up,
+        )
         self._books = Books(settings.pacer, settings.wall_clock)
         self._is_running = False
         self._sink: Sink[Event]
@@ -160,21 +167,14 @@ class Core:
 
     # -- one poll --------------------------------------------------------------------------------------------------------
 
-    async def _poll(self, entry: Entry) -> None:
-        if self._teller is not None:
-            await self._poll_aloud(entry, self._teller)
-            return
-        answer = await self._crew.ask(self._settings.fetch, entry)
-        if self.schedule.get(entry.job_id) is entry:
-            self._judge.hear(entry, answer, self._loop.time())
+    def _ask(self, entry: Entry) -> Awaitable[object]:
+        return self._settings.fetch(entry.job_id)
 
-    async def _poll_aloud(self, entry: Entry, teller: Teller) -> None:
-        due, start = entry.due, self._loop.time()
-        answer = await self._crew.ask(self._settings.fetch, entry)
-        if self.schedule.get(entry.job_id) is entry:
-            now = self._loop.time()
-            teller.answered(entry, answer, due, start, now)
-            self._judge.hear(entry, answer, now)
+    def _hear(self, entry: Entry, answer: object, start: float) -> None:
+        now = self._loop.time()
+        if self._teller is not None:
+            self._teller.answered(entry, answer, entry.due, start, now)
+        self._judge.hear(entry, answer, now)
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import count
 from math import inf, isinf
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -33,9 +32,13 @@ _PRIORITIES = tuple(Priority)
 class Crew(Generic[W]):
     """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
 
-    A worker takes a due job, pays the pacer for the request and awaits *poll*. Where nothing is due, or the budget says no,
-    it parks; one timer for all wakes one of them when that changes. *give_up* is asked about a due job that the budget holds
-    back: it returns whether the job's time is over, and has then settled it.
+    A worker takes a due job, pays the pacer for the request, awaits what *ask* returns for it, and tells *hear* what came, a
+    value or an `AsyncflowError`, with the time of the question, unless the job was discarded meanwhile. Where nothing is due, or
+    the budget says no, it parks; one timer for all wakes one of them when that changes. *give_up* is asked about a due job that
+    the budget holds back: it returns whether the job's time is over, and has then settled it.
+
+    The pacer is told how it went, unless who is asked draws on the same pacer: then he takes the payment over and tells it
+    himself. None, as an answer, is a question that was not put.
     """
 
     def __init__(
@@ -43,14 +46,17 @@ class Crew(Generic[W]):
         schedule: Schedule[W],
         pacer: Pacer | None,
         concurrency: int,
-        poll: Callable[[W], Awaitable[None]],
+        *,
+        ask: Callable[[W], Awaitable[object]],
+        hear: Callable[[W, object, float], None],
         give_up: Callable[[W, float], bool],
     ) -> None:
         self.out: set[W] = set()
         self._schedule = schedule
         self._pacer = pacer
         self._concurrency = concurrency
-        self._poll = poll
+        self._ask = ask
+        self._hear_answer = hear
         self._give_up = give_up
         self._sink: Sink[Any] | None = None
         self._idle: list[asyncio.Future[None]] = []
@@ -126,20 +132,44 @@ class Crew(Generic[W]):
         self.wake()
 
     async def _work(self) -> None:
-        for number in count():
-            if number % _IN_A_ROW == _IN_A_ROW - 1:
-                # A fetch that answers from memory never waits, and would keep the loop until nothing is due any more.
-                await checkpoint()
+        # In one piece: each coroutine within another is paid for at every step of every poll.
+        pacer, out, hear, instant = self._pacer, self.out, self._hear_answer, 0
+        payment: Prepayment | None = None
+        while True:
             entry = self._take()
             if entry is None:
+                instant = 0
                 turn = self._loop.create_future()
                 self._idle.append(turn)
                 await turn
                 continue
+            answer: object = None
+            start = self._loop.time()
+            if pacer is not None:
+                payment = Prepayment(pacer, _PRIORITIES[entry.priority])
+            prepaid.set(payment)
             try:
-                await self._poll(entry)
+                try:
+                    answer = await self._ask(entry)
+                except AsyncflowError as error:
+                    answer = error
+                finally:
+                    if pacer is not None and payment is not None:
+                        # Who took it over has made a request, and waited for it.
+                        instant = instant + 1 if (is_ours := payment.take(pacer)) else 0
+                        if is_ours:
+                            _settle(pacer, answer, start, self._loop.time())
+                    else:
+                        instant += 1
+                if entry.place is not None:
+                    hear(entry, answer, start)
+                answer = None  # a worker that parks keeps no record alive
             finally:
-                self.out.discard(entry)
+                out.discard(entry)
+            if instant >= _IN_A_ROW:
+                # A question that is answered from memory never waits, and would keep the loop until nothing is due any more.
+                instant = 0
+                await checkpoint()
 
     def _take(self) -> W | None:
         """Return a due job whose poll is paid for, or None; the next look is arranged either way."""
@@ -147,8 +177,7 @@ class Crew(Generic[W]):
             # Woken in the moment of the end: what were announced or paid for now, nobody would take back.
             return None
         pacer, now = self._pacer, self._loop.time()
-        while due := self._schedule.take_due(now, 1):
-            entry = due[0]
+        while (entry := self._schedule.take_one(now)) is not None:
             delay = pacer.take(now, _PRIORITIES[entry.priority]) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
@@ -178,24 +207,6 @@ class Crew(Generic[W]):
                 pacer.leave(announced)
             if priority is not None:
                 pacer.enter(priority)
-
-    async def ask(self, fetch: Callable[[str], Awaitable[object]], entry: W) -> object:
-        """Return what *fetch* says of a job, or the error it raises; the request has been paid for.
-
-        The pacer is told how it went, unless *fetch* draws on the same pacer: then it takes the payment over and tells it itself.
-        """
-        pacer, start = self._pacer, self._loop.time()
-        payment = Prepayment(pacer, _PRIORITIES[entry.priority]) if pacer is not None else None
-        prepaid.set(payment)
-        answer: object = None
-        try:
-            answer = await fetch(entry.job_id)
-        except AsyncflowError as error:
-            answer = error
-        finally:
-            if pacer is not None and payment is not None and payment.take(pacer):
-                _settle(pacer, answer, start, self._loop.time())
-        return answer
 
 
 def _settle(pacer: Pacer, answer: object, start: float, now: float) -> None:

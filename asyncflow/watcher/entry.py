@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from math import inf
 
@@ -76,6 +76,11 @@ class Limits:
     start: float | None = None
     stall: float | None = None
     job: float | None = None
+    are_set: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Said once, as most watches have none and each of their polls asks.
+        object.__setattr__(self, "are_set", (self.start, self.stall, self.job) != (None, None, None))
 
     def deadline(self, entry: Entry) -> tuple[float, type[WaitTimeoutError]]:
         """Return when to give the job up, on the loop's clock, and what that is called."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
 from asyncflow.events import Abandoned, Changed, Ended, Problem, Unreachable
 from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, failure_delay
-from asyncflow.records import Job
+from asyncflow.records import Job, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,16 +94,16 @@ class Judge:
     def hear(self, entry: Entry, answer: object, now: float) -> None:
         """Draw the conclusions from *answer*, a record or an `AsyncflowError`, at the loop's time *now*."""
         self._tally.polls += 1
-        if isinstance(answer, AsyncflowError):
+        if isinstance(answer, Job) and answer.outcome is Outcome.PENDING and answer.job_id == entry.job_id:
+            self._goes_on(entry, answer, now)  # nearly always
+        elif isinstance(answer, AsyncflowError):
             self._failed(entry, answer, now)
         elif not isinstance(answer, Job):
             raise TypeError(f"the watcher's fetch returned {type(answer).__name__}, not a Job")
         elif answer.job_id != entry.job_id or (answer.is_terminal and _is_another(answer)):
             self._failed(entry, DecodeError("the answer is about another job", transient=True, job_id=entry.job_id), now)
-        elif answer.is_terminal:
-            self._ended(entry, answer)
         else:
-            self._goes_on(entry, answer, now)
+            self._ended(entry, answer)
 
     def _ended(self, entry: Entry, job: Job) -> None:
         desk = self._desk
@@ -154,6 +154,9 @@ class Judge:
 
     def _again(self, entry: Entry, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
         """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
+        if not self.limits.are_set:
+            self._desk.again(entry, now + pause, priority)
+            return
         deadline, _ = self.limits.deadline(entry)
         if now + pause < deadline:
             self._desk.again(entry, now + pause, priority)

@@ -6,6 +6,7 @@ import gc
 import math
 import sys
 import weakref
+from random import Random
 
 import msgspec
 import pytest
@@ -54,6 +55,33 @@ def test_nothing_is_due_in_an_empty_schedule() -> None:
     assert schedule.get("0") is None
     assert schedule.discard("0") is None
     assert not schedule.hasten("0", 1.0)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_one_by_one_they_come_as_they_do_together(seed: int) -> None:
+    random = Random(seed)
+    schedules = Schedule[Watched](), Schedule[Watched]()
+    priorities = [REST] if seed % 3 == 0 else [REST, REST, EXPECTED, NUDGED]
+    taken: tuple[list[str], list[str]] = ([], [])
+    for step in range(150):
+        now, at, priority = step / 20, step / 20 + random.choice([-0.2, 0.0, 0.01, 0.3, 2.0]), random.choice(priorities)
+        victim = str(random.randrange(step + 1))
+        for schedule in schedules:
+            schedule.add(Watched(str(step)), at, priority)
+            if step % 7 == 3:
+                schedule.hasten(victim, now)
+            elif step % 5 == 4:
+                schedule.discard(victim)
+        if step % 2:
+            one, due = schedules[0].take_one(now), schedules[1].take_due(now, 1)
+            assert ids([one] if one is not None else []) == ids(due)
+            if one is not None and step % 3:
+                schedules[0].reschedule(one, now + 0.5, REST)
+                schedules[1].reschedule(due[0], now + 0.5, REST)
+            taken[0].extend([one.job_id] if one is not None else [])
+            taken[1].extend(ids(due))
+    assert taken[0] == taken[1]
+    assert len(taken[0]) > 30
 
 
 def test_jobs_come_in_the_order_of_their_due_times_to_within_a_slot() -> None:

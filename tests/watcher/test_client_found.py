@@ -143,7 +143,7 @@ async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) 
 
     pacer, schedule = Pacer(), Schedule[Entry]()
     schedule.add(Entry("j1-a", now(), now(), now()), now())
-    crew = Crew(schedule, pacer, 1, poll, lambda _entry, _now: False)
+    crew = Crew(schedule, pacer, 1, ask=poll, hear=lambda *_heard: None, give_up=lambda _entry, _now: False)
     stop = crew.start(cast("Sink[object]", Group()))
     if is_paused:
         assert pacer.take(now(), Priority.INTERACTIVE) == 0
