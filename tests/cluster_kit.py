@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asyncflow.cluster.deliveries import EventStream
     from asyncflow.cluster.store import Delivery
 
-AnyStore = MemoryStore | RedisStore
+AnyStore = MemoryStore | RedisStore  # a JournalStore is a MemoryStore
 
 
 def job_id(number: int) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncflow.cluster.deliveries import EventStream
     from asyncflow.cluster.health import serve_health
+    from asyncflow.cluster.journal_store import JournalStore
     from asyncflow.cluster.memory import MemoryStore
     from asyncflow.cluster.redis_store import RedisStore
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Delivery",
     "EventStream",
+    "JournalStore",
     "MemoryStore",
     "RedisStore",
     "StoreStatus",
@@ -32,6 +34,7 @@ __all__ = [
 _ROOMS = {
     "Delivery": "store",
     "EventStream": "deliveries",
+    "JournalStore": "journal_store",
     "MemoryStore": "memory",
     "RedisStore": "redis_store",
     "StoreStatus": "store",

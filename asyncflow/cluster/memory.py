@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 import anyio
 
 from asyncflow.cluster.deliveries import EventStream
-from asyncflow.cluster.envelope import place_of
+from asyncflow.cluster.envelope import checked_id, place_of
 from asyncflow.cluster.store import (
     BEGINNING,
     Claim,
@@ -94,15 +94,17 @@ class MemoryStore:
         )
         self._arrival = asyncio.Event()
 
+    async def _ready(self) -> None:
+        """Open what the store is kept in, where it is."""
+
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
     async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> Submitted:
         """Have these watched."""
+        await self._ready()
         now, states = self._now(), dict[str, State]()
         for job_id in job_ids:
-            if not job_id.strip():
-                raise UsageError("a job id is a str that is not empty")
-            if job_id in self._jobs:
+            if checked_id(job_id) in self._jobs:
                 states.setdefault(job_id, "watched")
             elif job_id in self._over and not again:
                 states[job_id] = "ended"
@@ -116,6 +118,7 @@ class MemoryStore:
 
     async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
         """Lease due jobs and pay for them."""
+        await self._ready()
         now = self._now()
         self._workers[worker] = (now, words)
         if self._is_draining:
@@ -196,6 +199,7 @@ class MemoryStore:
 
     async def nudge(self, job_ids: Sequence[str], *, break_leases: bool = False) -> int:
         """Have these polled as soon as possible."""
+        await self._ready()
         now, found = self._now(), 0
         for job_id in job_ids:
             job = self._jobs.get(job_id)
@@ -217,6 +221,7 @@ class MemoryStore:
 
     async def discard(self, job_ids: Sequence[str]) -> int:
         """Forget these jobs."""
+        await self._ready()
         return sum((self._jobs.pop(job_id, None) or self._over.pop(job_id, None)) is not None for job_id in job_ids)
 
     # -- events ----------------------------------------------------------------------------------------------------------
@@ -234,6 +239,7 @@ class MemoryStore:
 
     async def read(self, after: str, wait: float, wanted: Container[str] | None = None) -> tuple[list[Delivery], str]:
         """Return events beyond a place, and the place of the last."""
+        await self._ready()
         places = await self._wait_for(lambda: self._beyond(after), wait)
         found = [self._events[place][1] for place in places]
         some = [delivery for delivery in found if wanted is None or place_of(delivery.event.key[0]) in wanted]
@@ -249,6 +255,7 @@ class MemoryStore:
 
     async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that nobody of the group was given."""
+        await self._ready()
         mine = self._groups.setdefault(group, _Group())
         places = (await self._wait_for(lambda: self._beyond(mine.given_to), wait))[:count]
         if places:
@@ -265,12 +272,14 @@ class MemoryStore:
 
     async def take_again(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
         """Return what this consumer was given and has not acknowledged."""
+        await self._ready()
         pending = self._groups.setdefault(group, _Group()).pending
         mine = sorted((place for place, (who, _) in pending.items() if who == consumer), key=_number)
         return [self._events[place][1] for place in mine if _number(place) > _number(after) and place in self._events][:count]
 
     async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return what another consumer was given long ago."""
+        await self._ready()
         mine, now = self._groups.setdefault(group, _Group()), self._now()
         old = sorted((place for place, (_, at) in mine.pending.items() if now - at >= silence), key=_number)
         return self._give(mine, consumer, old[:count])
@@ -285,8 +294,14 @@ class MemoryStore:
         for place in places:
             self._groups.setdefault(group, _Group()).pending.pop(place, None)
 
+    def _is_done(self, place: str, group: str) -> bool:
+        """Return whether a group has handled the event at *place*."""
+        known = self._groups[group]
+        return place not in known.pending and _number(place) <= _number(known.given_to)
+
     async def recall(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
         """Return the endings that are kept."""
+        await self._ready()
         places = {job_id: self._over[job_id][2] for job_id in job_ids if job_id in self._over}
         return {job_id: self._events[place][1] for job_id, place in places.items() if place in self._events}
 
@@ -320,6 +335,7 @@ class MemoryStore:
 
     async def status(self) -> StoreStatus:
         """Return how the queue is doing."""
+        await self._ready()
         now = self._now()
         due = [job.due for job in self._jobs.values() if job.due <= now]
         return StoreStatus(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 import msgspec
 
 from asyncflow.cluster.deliveries import EventStream
-from asyncflow.cluster.envelope import pack_event, place_of, unpack_event
+from asyncflow.cluster.envelope import checked_id, pack_event, place_of, unpack_event
 from asyncflow.cluster.link import Link
 from asyncflow.cluster.redis_status import read_status, worries
 from asyncflow.cluster.store import BEGINNING, Claim, Claims, Delivery, EventOptions, State, Submitted
@@ -97,7 +97,7 @@ class RedisStore:
             raise UsageError("job_ids is a single str: pass a list of ids")
         states: dict[str, State] = {}
         after = ""
-        for piece in _slices(list(dict.fromkeys(map(_checked, job_ids)))):
+        for piece in _slices(list(dict.fromkeys(map(checked_id, job_ids)))):
             pairs = [word for job_id in piece for word in (place_of(job_id), job_id)]
             last, found = _decode(await self._run("submit", _encode(pairs), int(again)))
             after = after or last
@@ -311,16 +311,6 @@ class RedisStore:
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), _SLICE):
         yield items[start : start + _SLICE]
-
-
-def _checked(job_id: object) -> str:
-    if not isinstance(job_id, str) or not job_id.strip():
-        raise UsageError("a job id is a str that is not empty")
-    if not job_id.isascii() and job_id.encode("utf-8", "replace").decode() != job_id:
-        raise UsageError("a job id is text that can be encoded")
-    if job_id.lstrip()[:5].lower() == "user:":
-        raise UsageError("this is a token, not a job id: it is not stored")
-    return job_id
 
 
 def _block(wait: float) -> tuple[str | int, ...]:
