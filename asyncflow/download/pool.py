@@ -32,7 +32,7 @@ class Pool:
             raise UsageError("these downloads are closed")
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="asyncflow-download")
-        future = asyncio.wrap_future(self._executor.submit(work))
+        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
         future.add_done_callback(_retrieve)
         return future
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct, field
 
-from asyncflow.simulator.facts import Fate
+from asyncflow.simulator.facts import Fate, media_name
 from asyncflow.simulator.faults import Faults
 from asyncflow.simulator.jobs import Order
 from asyncflow.simulator.media import list_media
@@ -61,6 +61,12 @@ class _Step(Struct, frozen=True, forbid_unknown_fields=True):
 class _Playing(Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     answers: list[_Step]
+
+
+class _Tricking(Struct, frozen=True, forbid_unknown_fields=True):
+    job_id: str
+    tricks: list[str]
+    index: int = 0
 
 
 def seed(world: World, order: Seeding) -> list[str]:
@@ -148,6 +154,15 @@ def _play(world: World, body: bytes) -> object:
     return {"playing": len(playing.answers)}
 
 
+def _trick(world: World, body: bytes) -> object:
+    order = msgspec.json.decode(body, type=_Tricking)
+    job = world.book.by_id.get(order.job_id)
+    if job is None:
+        raise ValueError("no such job")
+    world.tricks.load(media_name(job.facts, order.index), order.tricks)
+    return {"tricks": len(order.tricks)}
+
+
 _ANSWERS: dict[tuple[str, str], Callable[[World, bytes], object]] = {
     ("POST", "jobs"): _seed,
     ("GET", "faults"): _faults,
@@ -158,4 +173,5 @@ _ANSWERS: dict[tuple[str, str], Callable[[World, bytes], object]] = {
     ("GET", "submits"): _submits,
     ("GET", "media"): _media,
     ("POST", "play"): _play,
+    ("POST", "tricks"): _trick,
 }

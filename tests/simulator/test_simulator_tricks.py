@@ -66,6 +66,16 @@ async def test_a_trick_without_an_end_ends_with_the_simulator(trick: str) -> Non
 
 
 @pytest.mark.asyncio
+async def test_tricks_can_be_asked_for_over_http() -> None:
+    async with Simulator() as simulator, aiohttp.ClientSession() as session:
+        (job_id,) = simulator.seed_jobs(age=600, fate="success")
+        for job, tricks, status in ((job_id, ["html"], 200), (job_id, ["magic"], 400), ("x", ["html"], 400)):
+            async with session.post(f"{simulator.url}/_simulator/tricks", json={"job_id": job, "tricks": tricks}) as answer:
+                assert answer.status == status
+        assert (await ask(await link_of(simulator, job_id), {}))[1].startswith(b"<!DOCTYPE")
+
+
+@pytest.mark.asyncio
 async def test_an_unknown_trick_is_refused_with_the_known_ones() -> None:
     async with Simulator() as simulator:
         (job_id,) = simulator.seed_jobs()
