@@ -48,7 +48,7 @@ def running(number: int = 1, status: str = "started", prompt: str = "a kite", **
 
 
 def done(number: int = 1, *media: Media, prompt: str = "a kite", **members: Any) -> FlowJob:  # noqa: ANN401 - see above
-    times = {"created_at": START - timedelta(seconds=90), "updated_at": START - timedelta(seconds=5)}
+    times: dict[str, Any] = {"created_at": START - timedelta(seconds=90), "updated_at": START - timedelta(seconds=5)}
     return FlowJob(
         flow_id(number), "completed", "video", media=media or (video(number),), record=record(prompt), **(times | members)
     )

@@ -111,14 +111,13 @@ async def test_a_job_that_changes_while_it_is_told_is_told_once_more_and_in_its_
 
 async def test_whoever_is_slow_is_told_each_job_once_however_often_it_changed() -> None:
     model = model_of(300)
-    pipe = Pipe(nothing, nothing)
 
     def change_all() -> None:
         for status in ("a", "b", "c", "d"):
             for number in range(1, 301):
                 model.apply(Changed(running(number, status)), NOW)
 
-    pipe._pauses = deque([change_all])
+    pipe = Pipe(change_all)
     await follow(Desk(model), pipe, "")
     assert [len(cards) for cards in pipe.heard.of("cards")] == [250, 50, 250, 50]
     assert {card[4] for card in pipe.heard.cards.values()} == {"d"}
