@@ -69,6 +69,7 @@ class TestRequests:
 
     def test_service_overrides_the_one_in_the_id(self) -> None:
         assert job_request("anything", "flowmusic").target == "/v1/flowmusic/jobs/anything"
+        assert job_request("anything", "google-flow").target == "/v1/google-flow/jobs/anything"
         assert cancel_request(FLOW_ID, "flowmusic").service == "flowmusic"
 
     @pytest.mark.parametrize(("detail", "query"), [(None, "summary"), ("executing", "executing"), ("history", "history")])
