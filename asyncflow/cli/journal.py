@@ -10,7 +10,7 @@ import msgspec
 
 from asyncflow import Ended, Journal, JournalEntry, Submission
 from asyncflow.cli.keeping import shown_name
-from asyncflow.cli.options import as_duration
+from asyncflow.cli.options import as_duration, json_option
 from asyncflow.cli.words import OUTCOMES, count, one_line
 from asyncflow.redaction import digest
 
@@ -39,8 +39,9 @@ Examples:
   asyncflow journal show run.db
 """,
 )
-@click.argument("name", metavar="JOURNAL")
-def show(*, name: str) -> None:
+@click.argument("name", type=click.Path(dir_okay=False), metavar="JOURNAL")
+@json_option("Print the counts as a line of JSON: jobs, then each state by status.")
+def show(*, name: str, as_json: bool) -> None:
     """Show how far the jobs are; the watch may be running.
 
     Jobs are shown by a digest of their ids, since ids hold e-mail addresses.
@@ -53,6 +54,11 @@ def show(*, name: str) -> None:
         statuses[entry.state][_word(entry)] += 1
         if entry.state != "handled" and len(left) < _MOST_SHOWN:
             left.append(entry)
+    if as_json:
+        batches = Counter(line.state for line in Journal(name).submissions())
+        counts = {"jobs": states.total(), **statuses, "lines": batches}
+        sys.stdout.buffer.write(msgspec.json.encode(counts) + b"\n")
+        return
     lines = [f"{shown_name(name)}: {count(states.total(), 'job')}"]
     for state, words in _STATES.items():
         if states[state]:
@@ -74,7 +80,7 @@ Examples:
   asyncflow journal export run.db --lines > lines.jsonl
 """,
 )
-@click.argument("name", metavar="JOURNAL")
+@click.argument("name", type=click.Path(dir_okay=False), metavar="JOURNAL")
 @click.option("--events", "is_events", is_flag=True, help="Only the endings, as asyncflow watch --json prints them.")
 @click.option("--lines", "is_lines", is_flag=True, help="Only the lines of batches, as asyncflow submit --json prints them.")
 def export(*, name: str, is_events: bool, is_lines: bool) -> None:
@@ -97,15 +103,17 @@ Examples:
   asyncflow journal prune run.db --older-than 7d
 """,
 )
-@click.argument("name", metavar="JOURNAL")
+@click.argument("name", type=click.Path(dir_okay=False), metavar="JOURNAL")
 @click.option("--older-than", callback=as_duration, metavar="TIME", help="Only what ended this long ago, such as 12h, 7d.")
-def prune(*, name: str, older_than: float | None) -> None:
+@json_option("Print how many were forgotten as a line of JSON.")
+def prune(*, name: str, older_than: float | None, as_json: bool) -> None:
     """Forget the jobs that have ended and were told; nothing of them stays in the file.
 
     Their ids are new from then on: given to a watch again, they are watched again.
     """
     before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
-    sys.stdout.write(f"{count(Journal(name).prune(before), 'job')} forgotten\n")
+    forgotten = Journal(name).prune(before)
+    sys.stdout.write(f'{{"forgotten":{forgotten}}}\n' if as_json else f"{count(forgotten, 'job')} forgotten\n")
 
 
 def _batches(lines: Iterable[Submission]) -> list[str]:

@@ -127,7 +127,9 @@ def test_export_and_prune(shell: Shell, service: SimulatorThread) -> None:
     assert [(entry.job_id, entry.state) for entry in entries] == [(job_id, "handled") for job_id in ids]
     assert {event.key[0] for event in told(shell.run("journal", "export", "run.db", "--events"))} == set(ids)
     assert "3  ended and told: 2 succeeded, 1 failed" in shell.run("journal", "show", "run.db")
-    assert shell.run("journal", "prune", "run.db", "--older-than", "1h") == "0 jobs forgotten\n"
+    counts = msgspec.json.decode(shell.run("journal", "show", "run.db", "--json"))
+    assert counts == {"jobs": 3, "watched": {}, "ended": {}, "handled": {"succeeded": 2, "failed": 1}, "lines": {}}
+    assert shell.run("journal", "prune", "run.db", "--older-than", "1h", "--json") == '{"forgotten":0}\n'
     assert shell.run("journal", "prune", "run.db") == "3 jobs forgotten\n"
     assert shell.run("journal", "show", "run.db") == "run.db: 0 jobs\n"
 
