@@ -24,7 +24,7 @@ from asyncflow.dashboard.media import MediaDesk
 from asyncflow.dashboard.model import Model
 from asyncflow.dashboard.news import follow
 from asyncflow.dashboard.page import page_file
-from asyncflow.dashboard.sources import JournalSource, Source, WatchSource
+from asyncflow.dashboard.sources import JournalSource, Source, Watched, WatchSource
 from asyncflow.dashboard.words import plain
 
 if TYPE_CHECKING:
@@ -55,8 +55,9 @@ class Dashboard:
     """A page that shows a watch while it goes on: an ASGI application, an aiohttp handler, and a server of its own.
 
     *source* is a `JobWatcher`, which the dashboard listens to without taking events from whoever iterates it, or a `Journal`,
-    which it reads and never writes. *client* is the `AsyncClient` through which the files of the jobs are seen and the request
-    budget is known; without one there are neither. *title* stands above the page.
+    which it reads and never writes; the events of a watch that cannot be listened to are shown by `take`. *client* is the
+    `AsyncClient` through which the files of the jobs are seen and the request budget is known; without one there are neither.
+    *title* stands above the page.
 
     The page is empty for everybody; what it shows is given to those who have the *token*, a random one unless you give it (16
     letters, digits and `-._~` at least). It stands in the fragment of `link`, which no browser ever sends, and so in no log of a
@@ -69,7 +70,7 @@ class Dashboard:
 
     def __init__(
         self,
-        source: JobWatcher | Journal | Source,
+        source: JobWatcher | Journal | Watched | Source,
         client: AsyncClient | None = None,
         *,
         title: str = "",
@@ -318,7 +319,7 @@ class _Headed:
         await self._pipe.start(status, {**HEADERS, **headers})
 
 
-def _source_of(source: JobWatcher | Journal | Source) -> Source:
+def _source_of(source: JobWatcher | Journal | Watched | Source) -> Source:
     if isinstance(source, Journal):
         return JournalSource(source)
     return source if isinstance(source, Source) else WatchSource(source)

@@ -64,7 +64,7 @@ class Source(Protocol):
 
 
 class Watched(Protocol):
-    """What is asked of a `JobWatcher`."""
+    """What is asked of a `JobWatcher`, or of one that is like it; `subscribe` and `is_unreachable` are welcome."""
 
     @property
     def is_ended(self) -> bool:
@@ -73,14 +73,6 @@ class Watched(Protocol):
 
     def stats(self) -> WatchStats:
         """Return how it is doing."""
-        ...
-
-    def subscribe(self, listener: Callable[[Event], None]) -> Callable[[], None]:
-        """Tell *listener* every event."""
-        ...
-
-    def is_unreachable(self, job_id: str) -> bool:
-        """Return whether reads of a job have been failing."""
         ...
 
 
@@ -96,7 +88,10 @@ class WatchSource:
         return self._watcher.is_ended
 
     def begin(self, take: Callable[[Event], None]) -> None:
-        """Listen to the watch, as long as both last."""
+        """Listen to the watch, as long as both last, if it can be listened to: the store of a cluster cannot."""
+        subscribe = getattr(self._watcher, "subscribe", None)
+        if subscribe is None:
+            return
         # The watch must not keep the dashboard alive, which holds the watcher: neither could ever be dropped then.
         method = weakref.WeakMethod(take)
 
@@ -104,7 +99,7 @@ class WatchSource:
             if (alive := method()) is not None:
                 alive(event)
 
-        self._watcher.subscribe(hear)
+        subscribe(hear)
 
     def numbers(self) -> dict[str, Any]:
         """Return what the watch counts."""
@@ -114,7 +109,8 @@ class WatchSource:
 
     def is_silent(self, job_id: str) -> bool:
         """Return whether reads of a job still fail."""
-        return self._watcher.is_unreachable(job_id)
+        ask = getattr(self._watcher, "is_unreachable", None)
+        return ask is None or bool(ask(job_id))
 
     async def refresh(self, model: Model) -> None:
         """Do nothing: a watch tells by itself."""

@@ -18,7 +18,8 @@ from dashboard_kit import START, TOKEN, Heard, Told, done, failed, flow_id, list
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from asyncflow import Changed, Dashboard, Ended, JobWatcher, Problem, TransportError, Unreachable, UsageError, every
+from asyncflow import AsyncClient, Changed, Dashboard, Ended, JobWatcher, Problem, TransportError, Unreachable, UsageError, every
+from asyncflow.cluster import MemoryStore, StoreWatch
 from asyncflow.dashboard.guard import HEADERS
 from asyncflow.redaction import digest
 
@@ -312,3 +313,11 @@ async def test_a_job_that_answers_again_is_seen_to() -> None:
         await heard.until(lambda heard: heard.state(1) == "silent")
         source.silent.clear()
         await heard.until(lambda heard: heard.state(1) == "running")
+
+
+async def test_a_watch_that_cannot_be_listened_to_is_told_by_hand() -> None:
+    async with AsyncClient("user:1234-abcdef") as client, StoreWatch(MemoryStore(), [flow_id(1)]) as watch:
+        dashboard = Dashboard(watch, client, token=TOKEN)
+        async with alone(dashboard) as url, listening(url) as heard:
+            dashboard.take(Changed(running(1)), Unreachable(flow_id(1), START, Problem("transport", "no answer")))
+            await heard.until(lambda heard: heard.state(1) == "silent")
