@@ -434,10 +434,10 @@ async def play(failure: Failure, engine: Engine, queue: str, jobs: int = 80, lon
                 await scene.worker(name, as_process=failure.as_processes, shift=shift)
             for group in scene.delivered:
                 await scene.consume(group)
-            await until(partial(_are_there, store))
+            await until(partial(_are_there, store), limit=60)
             job_ids = simulator.seed_jobs(jobs, kind="video", duration=(0.5, longest))
             await store.submit(job_ids)
-            await until(partial(_both_work, scene))
+            await until(partial(_both_work, scene), limit=60)
             await failure.hurt(scene)
             await until(partial(scene.all_told, job_ids), limit=60)
         finally:

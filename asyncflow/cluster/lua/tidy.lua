@@ -11,7 +11,15 @@ redis.call('XTRIM', EVENTS, 'MINID', '~', integer((now - retention) * 1000))
 local surplus = redis.call('XLEN', EVENTS) - most
 if surplus > 0 then
     -- Beyond the cap only what every group has handled: the slowest of them loses nothing before its time.
-    local safe = now * 1000
+    local function before(one, other)
+        local time, number = string.match(one, '^(%d+)-(%d+)$')
+        local other_time, other_number = string.match(other, '^(%d+)-(%d+)$')
+        if time == other_time then
+            return tonumber(number) < tonumber(other_number)
+        end
+        return tonumber(time) < tonumber(other_time)
+    end
+    local safe = integer(now * 1000) .. '-0'
     for _, group in ipairs(redis.call('XINFO', 'GROUPS', EVENTS)) do
         local fields = {}
         for place = 1, #group, 2 do
@@ -21,9 +29,11 @@ if surplus > 0 then
         if fields['pending'] > 0 then
             first = redis.call('XPENDING', EVENTS, fields['name'])[2]
         end
-        safe = math.min(safe, tonumber(string.match(first, '^%d+')))
+        if before(first, safe) then
+            safe = first
+        end
     end
-    redis.call('XTRIM', EVENTS, 'MINID', '~', integer(safe), 'LIMIT', surplus)
+    redis.call('XTRIM', EVENTS, 'MINID', '~', safe, 'LIMIT', surplus)
 end
 local workers = redis.call('HGETALL', WORKERS)
 for place = 1, #workers, 2 do
