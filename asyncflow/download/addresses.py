@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio. The table is our own, since what Python call
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Literal
 
 from asyncflow.errors import DownloadError
@@ -32,7 +32,9 @@ _ZONES: dict[Zone, tuple[str, ...]] = {
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4", "2001::/23", "2001:db8::/32", "3fff::/20"),
     ),
 }
-_NETWORKS = [(ip_network(network), zone) for zone, networks in _ZONES.items() for network in networks]
+_NETWORKS: list[tuple[IPv4Network | IPv6Network, Zone]] = [
+    (ip_network(network), zone) for zone, networks in _ZONES.items() for network in networks
+]
 _EVERYBODY = ip_network("2000::/3")
 # Addresses of the older kind inside of those of the newer: mapped, translated, and tunnelled.
 _MAPPED = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"), ip_network("::/96"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,7 +46,7 @@ class _ForbiddenAddressError(OSError):
 
     def __init__(self, zone: Zone) -> None:
         super().__init__(f"refused: {zone}")
-        self.zone = zone
+        self.zone: Zone = zone
 
 
 class Carrier:
@@ -129,15 +129,13 @@ class Carrier:
         """Return where the service itself lies, besides the world."""
         host = self._base.raw_host or ""
         zone = zone_of_host(host)
-        if zone is not None:
-            return {zone} - {"metadata"}
-        if host.endswith(".useapi.net"):
-            return set()
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, self._base.port, type=socket.SOCK_STREAM)
-        except OSError:
-            return set()
-        return {zone_of(str(address[0])) for *_, address in found} - {"metadata"}
+        zones: set[Zone] = set() if zone is None else {zone}
+        if zone is None and not host.endswith(".useapi.net"):
+            with suppress(OSError):
+                found = await asyncio.get_running_loop().getaddrinfo(host, self._base.port, type=socket.SOCK_STREAM)
+                zones = {zone_of(str(address[0])) for *_, address in found}
+        zones.discard("metadata")
+        return zones
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -189,7 +187,7 @@ def no_answer(error: Exception) -> AsyncflowError:
 
 def _checked_socket(zones: set[Zone], address: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, _, place = address
-    zone = zone_of(str(place[0]))
+    zone: Zone = zone_of(str(place[0]))
     if zone not in zones:
         raise _ForbiddenAddressError(zone)
     return socket.socket(family, kind, protocol)

@@ -21,9 +21,7 @@ __all__ = ["Part", "Write", "open_locked", "write_all"]
 T = TypeVar("T")
 Write = Callable[[int, Sequence[bytes]], None]
 
-_FLAGS = os.O_RDWR | os.O_CREAT
-for _name in ("O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):
-    _FLAGS |= getattr(os, _name, 0)
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_RDWR", "O_CREAT", "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "O_BINARY"))
 _TRIES = 10
 _MOST_PIECES = 512
 _BUSY = frozenset({errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK, errno.EDEADLK})
