@@ -63,7 +63,7 @@ async def test_a_job_is_unreachable_as_long_as_its_reads_fail() -> None:
     def trouble(_job_id: str, at: float) -> AsyncflowError | None:
         return TransportError("no answer", transient=True) if 1 < at < 20 else None
 
-    service = Service([(0, "started"), (40, "completed")], trouble=trouble)
+    service = Service([(0, "started"), (900, "completed")], trouble=trouble)
     async with watcher_of(service, "a") as watcher:
         assert not watcher.is_unreachable("a")
         async for event in watcher:
@@ -71,7 +71,7 @@ async def test_a_job_is_unreachable_as_long_as_its_reads_fail() -> None:
                 assert watcher.is_unreachable("a")
                 break
         seen: list[bool] = []
-        for at in (15, 38):
+        for at in (15, 890):
             call_later(at - now(), lambda: seen.append(watcher.is_unreachable("a")))
         assert isinstance(await anext(watcher), Ended)
         assert seen == [True, False]
