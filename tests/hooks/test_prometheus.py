@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, every
+from asyncflow import AsyncClient, Pacer, every
 from asyncflow.contrib.prometheus import Metrics
 from asyncflow.simulator import Answer, Faults, Simulator
 from asyncflow.telemetry import BudgetChanged, WatchEnded, WatchStarted
@@ -183,3 +186,18 @@ def test_what_changes_while_it_is_read_is_read_again() -> None:
     metrics.follow(watch, "busy")  # type: ignore[arg-type] # as much of a watch as is needed
     assert not [key for key in scrape(registry) if "busy" in key]
     assert watch.tries > 1
+
+
+def test_the_dashboard_of_the_examples_asks_for_metrics_that_there_are() -> None:
+    metrics, registry = registered()
+    pacer = Pacer()
+    metrics.follow(pacer, "budget")
+    known = {family.name for family in registry.collect()}
+    known |= {f"{name}{ending}" for name in known for ending in ("_total", "_bucket")}
+    board = json.loads((Path(__file__).parents[2] / "examples" / "grafana.json").read_text("utf-8"))
+    asked = {
+        name for panel in board["panels"] for target in panel["targets"] for name in re.findall(r"asyncflow_\w+", target["expr"])
+    }
+    assert len(asked) > 15
+    assert asked <= known
+    assert {panel["id"] for panel in board["panels"]} == {*range(1, len(board["panels"]) + 1)}
