@@ -9,6 +9,7 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 import asyncflow
 from asyncflow import Abandoned, Ended, Event, PollPolicy, simulator
@@ -84,7 +85,7 @@ def demo(
     tally = Tally(expected=jobs)
 
     async def main() -> ExitCode:
-        async with simulator.Simulator(speed=speed, seed=seed, faults=faults) as service:
+        async with simulator.Simulator(speed=speed, seed=seed, faults=demo_faults(faults, speed)) as service:
             policy = demo_policy(speed)
             async with asyncflow.AsyncClient(service.token, base_url=service.url, policy=policy) as client:
                 session = Session(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
@@ -98,6 +99,14 @@ def demo(
         return run(main)
     except Interrupted as interrupted:
         raise Interrupted(interrupted.code, f"{interrupted.text}; {what_runs(tally)}") from None
+
+
+def demo_faults(faults: simulator.Faults, speed: float) -> simulator.Faults:
+    """Return the faults of a preset as they are at *speed*; others as they are."""
+    if faults not in (simulator.Faults.preset("some"), simulator.Faults.preset("heavy")):
+        return faults
+    # A budget recovers in seconds of its own, and jobs live faster here: a 429 in a hundred weighs as much as many there.
+    return msgspec.structs.replace(faults, throttle=faults.throttle / max(speed, 1.0) ** 0.5)
 
 
 def demo_policy(speed: float) -> PollPolicy:

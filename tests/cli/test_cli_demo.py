@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from asyncflow import Ended, Event
+from asyncflow.cli.demo import demo_faults
+from asyncflow.simulator import Faults
 
 if TYPE_CHECKING:
     from cli_processes import Command, Start
@@ -49,3 +51,12 @@ def test_an_interrupted_demo_says_what_was_running(start: Start) -> None:
     _, errors = process.communicate(timeout=2)
     assert process.returncode == 130
     assert re.match(rb"asyncflow: interrupted; \d+ of 40 jobs still running: ", errors)
+
+
+def test_a_bad_day_is_as_bad_as_its_jobs_are_fast() -> None:
+    for name in ("some", "heavy"):
+        preset = Faults.preset(name)
+        assert demo_faults(preset, 16.0).throttle == pytest.approx(preset.throttle / 4)
+        assert demo_faults(preset, 0.5) == preset
+    own = Faults(throttle=0.1)
+    assert demo_faults(own, 16.0) == own
