@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+import aiohttp
 import anyio
+import trustme
 
 from asyncflow import AsyncClient
 
@@ -76,6 +79,28 @@ def assert_discreet(text: str) -> None:
 # -- a server that says anything -----------------------------------------------------------------------------------------------
 
 
+class Security:
+    """With a *context*, servers speak TLS; clients that verify with the usual context of aiohttp trust them."""
+
+    def __init__(self) -> None:
+        self.context: ssl.SSLContext | None = None
+        self._ready: ssl.SSLContext | None = None
+
+    def switch_on(self) -> None:
+        if self._ready is None:
+            authority = trustme.CA()
+            self._ready = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("127.0.0.1").configure_cert(self._ready)
+            authority.configure_trust(getattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED"))  # noqa: B009 - private
+        self.context = self._ready
+
+    def switch_off(self) -> None:
+        self.context = None
+
+
+SECURITY = Security()
+
+
 class Listener:
     """A port that notes each request as it came, and answers with bytes or as a function does."""
 
@@ -138,8 +163,8 @@ async def listening(
     listener = Listener(answer if answer is not None else b"")
     if answer is None:
         listener._answer = listener.hang
-    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, backlog=512)
-    listener.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server = await asyncio.start_server(listener.serve, "127.0.0.1", 0, backlog=512, ssl=SECURITY.context)
+    listener.url = f"{'http' if SECURITY.context is None else 'https'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield listener
     finally:

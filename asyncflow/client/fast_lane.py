@@ -47,7 +47,7 @@ _SESSION_REQUEST = getattr(_SESSION, "_request", None)
 # What bears on where an answer ends: its length, a connection that stays, or (in the second group) anything less plain than that.
 _FRAMING = re.compile(
     rb"\n(?:content-length:[ \t]*(\d{1,5})[ \t]*\r|connection:[ \t]*keep-alive[ \t]*\r"
-    rb"|(content-length|content-encoding|transfer-encoding|connection|upgrade|[ \t\r\n]))",
+    rb"|(content-length|content-encoding|transfer-encoding|connection|[ \t\r\n]))",
     re.IGNORECASE,
 )
 _ODD = -1

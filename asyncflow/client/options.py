@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from inspect import isawaitable
+from ipaddress import ip_address
 from math import inf, isnan
 from typing import TYPE_CHECKING, Literal, cast, get_args
 
@@ -27,6 +30,8 @@ __all__ = [
     "checked_token",
     "positive",
 ]
+
+_log = logging.getLogger("asyncflow.client")
 
 BASE_URL = "https://api.useapi.net"
 Token = str | Callable[[], Awaitable[str]]
@@ -90,7 +95,25 @@ def checked_base_url(base_url: str | None) -> str:
     # The text and not the URL is looked at for white space, because a URL drops or escapes it.
     if url.scheme not in {"http", "https"} or not url.host or has_extras or " " in text or not text.isprintable():
         raise UsageError("the base URL must look like https://host or http://host:port, without a query")
+    if url.scheme == "http" and not _is_near(url.host):
+        _warn_of_clear_text(url.host)
     return str(url).rstrip("/").removesuffix("/v1")
+
+
+def _is_near(host: str) -> bool:
+    """Return whether *host* is this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def _warn_of_clear_text(host: str) -> None:
+    """Log, once for each host, that whoever is on the way to it can read the token. A network of one's own may be meant."""
+    _log.warning("token_in_clear_text", extra={"host": host})
 
 
 def checked_lane(lane: Lane, *, is_borrowed: bool) -> Lane:

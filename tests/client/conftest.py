@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+from service_kit import SECURITY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LANES = ("fast", "reference")
 _IN_BOTH = {"test_client_reads", "test_client_refusals", "test_client_retries", "test_client_strangers", "test_lanes"}
@@ -11,11 +17,17 @@ _IN_BOTH = {"test_client_reads", "test_client_refusals", "test_client_retries", 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if metafunc.module is not None and metafunc.module.__name__ in _IN_BOTH:
         metafunc.fixturenames.append("lane")
-        metafunc.parametrize("lane", LANES, indirect=True)
+        # What happens on a connection happens with TLS otherwise: another transport reads and closes.
+        secured = tuple(f"{lane} TLS" for lane in LANES) if metafunc.module.__name__ == "test_lanes" else ()
+        metafunc.parametrize("lane", LANES + secured, indirect=True)
 
 
 @pytest.fixture
-def lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The lane of the clients that a test makes, by its environment."""
-    monkeypatch.setenv("ASYNCFLOW_LANE", request.param)
-    return str(request.param)
+def lane(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The lane of the clients that a test makes, by its environment, and whether servers speak TLS."""
+    name, _, tls = str(request.param).partition(" ")
+    monkeypatch.setenv("ASYNCFLOW_LANE", name)
+    if tls:
+        SECURITY.switch_on()
+    yield name
+    SECURITY.switch_off()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -11,11 +12,12 @@ import pytest
 from aiohttp.client_proto import ResponseHandler
 from service_kit import FLOW_ID, TOKEN, client_at, http, listening
 
-from asyncflow import AsyncClient, UsageError
+from asyncflow import AsyncClient, PollPolicy, TransportError, UsageError, protocol
 from asyncflow.client import connection as connection_module
 from asyncflow.client import fast_lane
 from asyncflow.client.deadlines import Deadlines
 from asyncflow.client.fast_lane import FastLane, Unfit, is_fit
+from asyncflow.client.options import Options, checked_base_url
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -159,7 +161,86 @@ async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: 
         await connector.close()
 
 
+async def test_who_goes_after_his_answer_leaves_the_next_request_on_its_connection_alone() -> None:
+    """A connection is free as soon as its answer is there, and that is before who waited for the answer has woken."""
+    kept = http(200, b"{}", {"Connection": "keep-alive"})
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(kept)
+            await writer.drain()
+            await reader.readuntil(b"\r\n\r\n")
+
+    async with listening(serve) as server:
+        connector, loop = aiohttp.TCPConnector(), asyncio.get_running_loop()
+        lane, request = FastLane(connector, server.url, 90, Deadlines()), protocol.job_request(FLOW_ID)
+        options = Options(token=TOKEN, base_url=server.url, timeout=5, max_retries=0, policy=PollPolicy())
+        await lane.ask(request, options, TOKEN, None, is_fresh=True)
+        first = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
+        assert first is not None
+        waiter = first.waiter
+        assert waiter is not None
+        await asyncio.wait({waiter})
+        second = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
+        assert second is first
+        first.give_up(waiter)
+        assert second.waiter is not None
+        assert await second.waiter == b"{}"
+        third = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
+        assert third is first
+        third.give_up(third.waiter)
+        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is None
+        lane.close()
+        await connector.close()
+
+
+async def test_a_request_whose_time_is_over_is_given_up_without_a_timer_of_its_own() -> None:
+    kept = http(200, json.dumps({"jobid": FLOW_ID, "status": "started"}).encode(), {"Connection": "keep-alive"})
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(kept)
+        await reader.read()
+
+    async with listening(once) as server, client_at(server.url, max_retries=0) as client:
+        await client.get_job(FLOW_ID)
+        with pytest.raises(TransportError, match="TimeoutError"):
+            await client.get_job(FLOW_ID, timeout=0.1)
+        assert client._connection._deadlines.running == {}
+
+
+@pytest.mark.parametrize("end", ["close", "abort"])
+async def test_an_answer_that_breaks_off_is_a_broken_answer(end: str) -> None:
+    kept = http(200, json.dumps({"jobid": FLOW_ID, "status": "started"}).encode(), {"Connection": "keep-alive"})
+
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(kept)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(kept[:-3])
+        await writer.drain()
+        getattr(writer.transport, end)()
+
+    async with listening(twice) as server, client_at(server.url, max_retries=0) as client:
+        await client.get_job(FLOW_ID)
+        with pytest.raises(TransportError):
+            await client.get_job(FLOW_ID)
+        assert len(server.requests) == 1
+
+
 async def test_the_lane_names_what_it_uses_of_a_connection() -> None:
     for name in fast_lane._USED:
         assert hasattr(ResponseHandler, name)
     assert issubclass(Unfit, Exception)
+
+
+async def test_a_token_that_others_can_read_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    for url in ("http://flow.example.com", "http://flow.example.com:8080/v1", "http://10.1.2.3", "http://[fd00::1]:80"):
+        checked_base_url(url)
+    assert [(record.message, vars(record)["host"]) for record in caplog.records] == [
+        ("token_in_clear_text", "flow.example.com"),
+        ("token_in_clear_text", "10.1.2.3"),
+        ("token_in_clear_text", "fd00::1"),
+    ]
+    caplog.clear()
+    for url in ("https://flow.example.com", "http://localhost", "http://127.0.0.9:1", "http://[::1]", "http://a.localhost:80"):
+        checked_base_url(url)
+    assert not caplog.records

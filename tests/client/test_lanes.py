@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
 import zlib
 from typing import TYPE_CHECKING
@@ -244,10 +245,8 @@ async def test_what_comes_while_a_connection_is_idle_is_no_answer(late: bytes) -
         await client.get_job(FLOW_ID)
         writers[0].write(late)
         # The bytes are there once this has made its way through the same loop.
-        reader, writer = await asyncio.open_connection(*server.url.removeprefix("http://").split(":"))
-        writer.write(b"GET / HTTP/1.1\r\n\r\n")
-        await reader.readuntil(b"\r\n\r\n")
-        writer.close()
+        async with AsyncClient(TOKEN, base_url=server.url) as other:
+            await other.get_job(FLOW_ID)
         assert (await client.get_job(FLOW_ID)).status == "started"
         assert counting.requests == [1, 1, 1]
 
@@ -275,6 +274,41 @@ async def test_a_connection_that_dies_at_the_next_request_is_replaced_once() -> 
         for _ in range(4):
             assert (await client.get_job(FLOW_ID)).status == "started"
         assert counting.requests == [2, 2, 2, 1]
+
+
+async def test_what_is_sent_again_on_a_new_connection_is_paid_for() -> None:
+    def respond(number: int, writer: asyncio.StreamWriter) -> None:
+        if counting.requests[number] == 1:
+            writer.write(GOOD)
+        else:
+            writer.transport.abort()
+
+    counting = Counting(respond)
+    async with listening(counting.serve) as server, client_at(server.url, max_retries=0, rate=1000) as client:
+        for _ in range(4):
+            assert (await client.get_job(FLOW_ID)).status == "started"
+        assert sum(client.pacer.stats().starts.values()) == sum(counting.requests) == 7
+        # Nothing is wrong with a service that lets go of a connection.
+        assert client.pacer.stats().failures == 0
+
+
+async def test_what_is_sent_again_waits_for_its_turn() -> None:
+    loop = asyncio.get_running_loop()
+    times: list[float] = []
+
+    def respond(number: int, writer: asyncio.StreamWriter) -> None:
+        times.append(loop.time())
+        if counting.requests[number] == 1:
+            writer.write(GOOD)
+        else:
+            writer.transport.abort()
+
+    counting = Counting(respond)
+    async with listening(counting.serve) as server, client_at(server.url, max_retries=0, rate=5) as client:
+        for _ in range(3):
+            await client.get_job(FLOW_ID)
+        assert len(times) == 5
+        assert min(later - earlier for earlier, later in itertools.pairwise(times)) > 0.1
 
 
 async def test_a_server_that_always_hangs_up_is_asked_twice_at_the_most() -> None:
