@@ -67,9 +67,10 @@ def lines(findings: Sequence[Finding]) -> Iterator[Line]:
     """Yield what people read of *findings*: a line each, what to do under it, and the sum."""
     for finding in findings:
         state = finding.state
-        yield [(f"  {_MARKS[state]:<5}", _STYLES[state]), (f"{finding.name:<13}", "bold"), (finding.text, "")]
-        for row in _folded(finding.advice):
-            yield [(f"{'':<20}{row}", _STYLES[state])]
+        first, *more = _folded(finding.text)
+        yield [(f"  {_MARKS[state]:<5}", _STYLES[state]), (f"{finding.name:<13}", "bold"), (first, "")]
+        yield from ([(f"{'':<20}{row}", "")] for row in more)
+        yield from ([(f"{'':<20}{row}", _STYLES[state])] for row in _folded(finding.advice) if row)
     failed = sum(finding.state == "fail" for finding in findings)
     warned = sum(finding.state == "warn" for finding in findings)
     yield []
@@ -88,4 +89,4 @@ def _folded(text: str) -> list[str]:
         if rows[-1] and len(rows[-1]) + 1 + len(word) > _WIDTH - 20:
             rows.append("")
         rows[-1] = f"{rows[-1]} {word}".strip()
-    return [row for row in rows if row]
+    return rows

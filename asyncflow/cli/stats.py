@@ -22,7 +22,7 @@ from asyncflow.redaction import digest
 __all__ = ["SERVICES", "describe", "mask", "stats"]
 
 SERVICES = ("google-flow", "flowmusic")
-_ACCOUNT = 26
+_ACCOUNT = 24
 _MOST_JOBS = 20
 
 Stats = FlowStats | MusicStats
