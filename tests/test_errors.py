@@ -14,6 +14,7 @@ from asyncflow.errors import (
     AsyncflowError,
     BadRequestError,
     DecodeError,
+    DownloadError,
     PaymentError,
     RateLimitedError,
     ServiceError,
@@ -51,6 +52,11 @@ def full(cls: type[AsyncflowError]) -> AsyncflowError:
         job=FlowJob(JOB_ID, "failed"),
         details=("PUBLIC_ERROR_USER_QUOTA_REACHED",),
     )
+
+
+def test_an_error_whose_message_says_it_all_does_not_add_its_reason() -> None:
+    assert str(DownloadError("the folder is full", reason="no_room")) == "the folder is full"
+    assert str(ServiceError("it failed", reason="NO_ROOM")) == "it failed (NO_ROOM)"
 
 
 def test_every_class_is_public() -> None:

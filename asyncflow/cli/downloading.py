@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import anyio
 import click
 
 from asyncflow import Ended
@@ -31,6 +32,7 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 _STYLES = {"fetched": "green", "present": "dim", "missing": "yellow", "failed": "red"}
 _MOST_REASONS = 5
+_PATIENCE = 0.5
 _MOST_WAITING = 1000
 """So many ended jobs may wait for their files before the watch is held up: their records are in memory."""
 
@@ -152,7 +154,7 @@ class Downloading(Companion):
             yield
 
     async def take(self, events: Sequence[Event]) -> None:
-        """Begin with the files of what has ended. `DownloadError` if the folder takes no more."""
+        """Begin with the files of what has ended; raises what has ended the downloads: the folder takes no more, say."""
         for event in events:
             if isinstance(event, Ended) and event.job.media and event.job.job_id not in self._held:
                 self._session.hold(event)
@@ -160,7 +162,9 @@ class Downloading(Companion):
                 self._downloader.add(event.job)
         while len(self._downloader) > _MOST_WAITING and self._downloader.failure is None:
             self._room.clear()
-            await self._room.wait()
+            # The downloader may end without another word.
+            with anyio.move_on_after(_PATIENCE):
+                await self._room.wait()
         if self._downloader.failure is not None:
             raise self._downloader.failure
 

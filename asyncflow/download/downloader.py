@@ -16,7 +16,7 @@ from asyncflow.download.names import DEFAULT_TEMPLATE, Template, identity
 from asyncflow.download.rate import ByteBudget
 from asyncflow.download.results import DownloadStats, JobFiles
 from asyncflow.download.work import Seams, Work
-from asyncflow.errors import AsyncflowError, DownloadError, UsageError
+from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.records import Job
 from asyncflow.stream import Sink, Stream
 
@@ -106,7 +106,10 @@ class Downloader(Stream[JobFiles]):
         super().__init__(self._core.run, name="asyncflow download", usage_error=UsageError)
 
     def add(self, *jobs: Job | str) -> int:
-        """Fetch the files of *jobs*, records or ids; return how many of them were new. A job is fetched once."""
+        """Fetch the files of *jobs*, records or ids; return how many of them were new.
+
+        A job is fetched once, but one that met a problem may be added again when it is done.
+        """
         return self._core.add(jobs)
 
     def finish(self) -> None:
@@ -114,8 +117,8 @@ class Downloader(Stream[JobFiles]):
         self._core.close()
 
     @property
-    def failure(self) -> DownloadError | None:
-        """What ended the download before its time: the folder takes no more files."""
+    def failure(self) -> AsyncflowError | None:
+        """What ended the download before its time: the folder takes no more files, or the token is refused."""
         return self._core.failure
 
     def stats(self) -> DownloadStats:
@@ -151,27 +154,28 @@ class _Core:
         self._on_done = on_done
         self._keeps_open = keeps_open
         self._owns_carrier = owns_carrier
-        self._known: set[str] = set()
+        self._open: set[str] = set()
+        self._over: set[str] = set()
         self._queue: deque[Callable[[], Awaitable[None]]] = deque()
         self._sink: Sink[JobFiles] | None = None
         self._workers = 0
         self._done = 0
         self._changed = anyio.Event()
-        self.failure: DownloadError | None = None
+        self.failure: AsyncflowError | None = None
 
     @property
     def open_jobs(self) -> int:
-        return len(self._known) - self._done
+        return len(self._open)
 
     def add(self, jobs: tuple[Job | str, ...]) -> int:
         new = 0
         for job in jobs:
-            job_id = identity(job) if isinstance(job, Job) else job
-            if not job_id.strip():
+            key = identity(job) if isinstance(job, Job) else job
+            if not key.strip():
                 raise UsageError("the job id is empty")
-            if job_id not in self._known:
-                self._known.add(job_id)
-                self._queue.append(partial(self._open, job))
+            if key not in self._open and key not in self._over:
+                self._open.add(key)
+                self._queue.append(partial(self._begin, key, job))
                 new += 1
         self._hire()
         return new
@@ -202,7 +206,7 @@ class _Core:
             while self._keeps_open or self.open_jobs:
                 self._changed = anyio.Event()
                 await self._changed.wait()
-        except DownloadError as error:
+        except AsyncflowError as error:
             self.failure = error
             raise
         finally:
@@ -221,33 +225,35 @@ class _Core:
                 await self._queue.popleft()()
         except AsyncflowError as error:
             # What is raised concerns every file; what concerns one is in its result.
-            if isinstance(error, DownloadError):
-                self.failure = error
+            self.failure = error
             if self._sink is not None:
                 self._sink.fail(error)
         finally:
             self._workers -= 1
             self._changed.set()
 
-    async def _open(self, job: Job | str) -> None:
+    async def _begin(self, key: str, job: Job | str) -> None:
         opened = await self._work.open(job)
         if isinstance(opened, JobFiles):
-            self._deliver(opened)
+            self._deliver(key, opened)
         elif not opened.media:
-            self._deliver(await self._work.close(opened, []))
+            self._deliver(key, await self._work.close(opened, []))
         else:
             files: dict[int, MediaFile] = {}
             # Before other jobs, so that one is done before the next is begun.
-            self._queue.extendleft(partial(self._media, opened, index, files) for index in range(len(opened.media), 0, -1))
+            self._queue.extendleft(partial(self._fetch, key, opened, index, files) for index in range(len(opened.media), 0, -1))
             self._hire()
 
-    async def _media(self, job: Job, index: int, files: dict[int, MediaFile]) -> None:
+    async def _fetch(self, key: str, job: Job, index: int, files: dict[int, MediaFile]) -> None:
         files[index] = await self._work.media(job, index)
         if len(files) == len(job.media):
-            self._deliver(await self._work.close(job, [files[number] for number in sorted(files)]))
+            self._deliver(key, await self._work.close(job, [files[number] for number in sorted(files)]))
 
-    def _deliver(self, files: JobFiles) -> None:
+    def _deliver(self, key: str, files: JobFiles) -> None:
         self._done += 1
+        self._open.discard(key)
+        if not files.problems:
+            self._over.add(key)
         if self._on_done is not None:
             self._on_done(files)
         elif self._sink is not None:

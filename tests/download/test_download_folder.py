@@ -21,7 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, DownloadError, DownloadProgress, FlowJob, JobNotFoundError, Media, UsageError
+from asyncflow import (
+    AsyncClient,
+    AuthenticationError,
+    DownloadError,
+    DownloadProgress,
+    FlowJob,
+    JobNotFoundError,
+    Media,
+    UsageError,
+)
 from asyncflow.download import Downloader
 from asyncflow.download.answers import NOTHING, Held
 from asyncflow.download.folder import Folder, Kept, disk_error
@@ -254,6 +263,31 @@ async def test_jobs_may_come_while_others_are_fetched(tmp_path: Path) -> None:
         assert sorted(told) == sorted([first, second])
         assert not downloads.add(first)
         assert "2 of 2" in repr(downloads)
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_met_a_problem_may_be_added_again(tmp_path: Path) -> None:
+    async with host(media_size=0) as (simulator, client):
+        job_id = ended(simulator)
+        simulator.trick_media(job_id, ["html"])
+        async with client.downloader(tmp_path, keep_open=True) as downloads:
+            assert downloads.add(job_id) == 1
+            assert [file.state for file in (await anext(downloads)).files] == ["failed"]
+            assert downloads.add(job_id) == 1
+            assert [file.state for file in (await anext(downloads)).files] == ["fetched"]
+            assert downloads.add(job_id) == 0
+
+
+@pytest.mark.asyncio
+async def test_a_refused_token_ends_the_whole(tmp_path: Path) -> None:
+    async with host(media_size=0) as (simulator, client):
+        ids = [ended(simulator) for _ in range(3)]
+        wrong = client.with_options(token="user:1234-wrong")
+        async with wrong.downloader(tmp_path) as downloads:
+            downloads.add(*ids)
+            with pytest.raises(AuthenticationError):
+                await anext(downloads)
+        assert isinstance(downloads.failure, AuthenticationError)
 
 
 @pytest.mark.asyncio
