@@ -112,9 +112,10 @@ class Dashboard:
 
     def take(self, *events: Event) -> None:
         """Show these; for events that do not come from the source by themselves."""
-        self._begin()
         for event in events:
             self.model.apply(event, self._now())
+        with suppress(RuntimeError):  # no loop runs, and so nobody listens
+            self._begin()
         self._bell.ring()
 
     async def recall(self, journal: Journal) -> None:
@@ -297,9 +298,10 @@ class Dashboard:
     # -- the budget, sampled ---------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        if self._history is None and self._client is not None:
-            self._history = History(self._now(), Totals.of(self._client.pacer.stats()))
+        # The requests of a journal's watch are another client's.
+        if self._history is None and self._client is not None and not isinstance(self._source, JournalSource):
             _sample_later(weakref.WeakMethod(self._sample))
+            self._history = History(self._now(), Totals.of(self._client.pacer.stats()))
 
     def _sample(self) -> bool:
         if self._history is not None and self._client is not None:
@@ -333,8 +335,7 @@ def _sample_later(sample: weakref.WeakMethod[Callable[[], bool]]) -> None:
         if method is not None and method():
             _sample_later(sample)
 
-    with suppress(RuntimeError):  # events may be told where no loop runs
-        asyncio.get_running_loop().call_later(_SAMPLE, again)
+    asyncio.get_running_loop().call_later(_SAMPLE, again)
 
 
 def _ignore(_: str) -> None:

@@ -7,6 +7,7 @@ import gc
 import logging
 import weakref
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from asyncflow import Job
 
     Serve = Callable[[Dashboard], AbstractAsyncContextManager[str]]
-
-pytestmark = pytest.mark.asyncio
 
 
 @asynccontextmanager
@@ -84,6 +83,7 @@ def dashboard_of(source: Any = None, **options: Any) -> Dashboard:  # noqa: ANN4
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_the_page_and_its_files_come_with_every_caution(serve: Serve) -> None:
     async with serve(dashboard_of()) as url, aiohttp.ClientSession() as session:
         for name, kind in (
@@ -102,6 +102,7 @@ async def test_the_page_and_its_files_come_with_every_caution(serve: Serve) -> N
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_what_is_not_there_is_not_there(serve: Serve) -> None:
     cases = [("nothing", 404), ("index.html", 404), ("app.py", 404), ("..%2fapp.js", 200), ("file/" + "0" * 32 + "/1/0", 403)]
     async with serve(dashboard_of()) as url, aiohttp.ClientSession() as session:
@@ -117,12 +118,14 @@ async def test_what_is_not_there_is_not_there(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("serve", [in_aiohttp, in_starlette])
+@pytest.mark.asyncio
 async def test_a_mount_without_its_slash_leads_to_the_one_with_it(serve: Serve) -> None:
     async with serve(dashboard_of()) as url, aiohttp.ClientSession() as session, session.get(url.rstrip("/")) as answer:
         assert (answer.status, str(answer.url)) == (200, url)
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_a_browser_hears_all_and_then_what_changes(serve: Serve) -> None:
     source = Told(watched=3)
     dashboard = dashboard_of(source, title="A <b>title</b>")
@@ -152,6 +155,7 @@ async def test_a_browser_hears_all_and_then_what_changes(serve: Serve) -> None:
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_one_that_comes_back_hears_what_it_missed(serve: Serve) -> None:
     source = Told()
     source_of = dashboard_of(source)
@@ -172,6 +176,7 @@ async def test_one_that_comes_back_hears_what_it_missed(serve: Serve) -> None:
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_strangers_hear_nothing(serve: Serve) -> None:
     async with serve(dashboard_of()) as url, aiohttp.ClientSession() as session:
         cases: list[tuple[dict[str, str], int]] = [
@@ -186,6 +191,7 @@ async def test_strangers_hear_nothing(serve: Serve) -> None:
                 assert (answer.status, answer.content_type) == (status, "application/json")
 
 
+@pytest.mark.asyncio
 async def test_the_token_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixture) -> None:
     source = Told()
     dashboard = dashboard_of(source)
@@ -199,6 +205,7 @@ async def test_the_token_is_in_no_log_and_no_repr(caplog: pytest.LogCaptureFixtu
     assert dashboard.link("http://127.0.0.1:1/x") == f"http://127.0.0.1:1/x/#{TOKEN}"
 
 
+@pytest.mark.asyncio
 async def test_every_dashboard_has_a_token_of_its_own() -> None:
     first, second = Dashboard(Told()), Dashboard(Told())
     assert first.token != second.token
@@ -206,11 +213,13 @@ async def test_every_dashboard_has_a_token_of_its_own() -> None:
     assert Dashboard(Told(), needs_token=False).link("http://h/") == "http://h/"
 
 
+@pytest.mark.asyncio
 async def test_without_a_token_everybody_may_look() -> None:
     async with alone(Dashboard(Told(), needs_token=False)) as url, listening(url, token=None) as heard:
         await heard.until(lambda heard: heard.of("whole"))
 
 
+@pytest.mark.asyncio
 async def test_what_cannot_be_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="16 letters"):
         Dashboard(Told(), token="short")
@@ -220,6 +229,7 @@ async def test_what_cannot_be_is_refused_at_once() -> None:
         Dashboard(Told(), hosts="jobs.example.com")
 
 
+@pytest.mark.asyncio
 async def test_named_hosts_are_served() -> None:
     headers = {"Host": "jobs.example.com", "Authorization": f"Bearer {TOKEN}"}
     dashboard = dashboard_of(hosts=["jobs.example.com"])
@@ -227,6 +237,7 @@ async def test_named_hosts_are_served() -> None:
         assert answer.status == 200
 
 
+@pytest.mark.asyncio
 async def test_so_many_browsers_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncflow.dashboard.dashboard._MOST_BROWSERS", 1)
     async with alone(dashboard_of()) as url, listening(url) as heard, aiohttp.ClientSession() as session:
@@ -240,6 +251,7 @@ def is_told(jobs: int, status: str, heard: Heard) -> bool:
 
 
 @SERVERS
+@pytest.mark.asyncio
 async def test_a_browser_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
     """When it reads again it has what there is, and the others did not wait for it."""
     source = Told()
@@ -273,6 +285,7 @@ async def test_a_browser_that_reads_nothing_holds_up_nobody(serve: Serve) -> Non
         assert {card[4] for card in slow.cards.values()} == {"odder"}
 
 
+@pytest.mark.asyncio
 async def test_a_watch_is_shown_while_somebody_else_iterates_it() -> None:
     reads = 0
 
@@ -292,6 +305,7 @@ async def test_a_watch_is_shown_while_somebody_else_iterates_it() -> None:
     assert heard.state(1) == "succeeded"
 
 
+@pytest.mark.asyncio
 async def test_a_watch_does_not_keep_its_dashboard() -> None:
     async def fetch(_job_id: str) -> Job:
         return running(1)
@@ -305,7 +319,9 @@ async def test_a_watch_does_not_keep_its_dashboard() -> None:
         assert isinstance(await anext(watcher), Changed)
 
 
-async def test_a_job_that_answers_again_is_seen_to() -> None:
+@pytest.mark.asyncio
+async def test_a_job_that_answers_again_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncflow.dashboard.news._LOOK", 0.05)
     source = Told(silent={flow_id(1)})
     dashboard = dashboard_of(source)
     source.take(Unreachable(flow_id(1), START, Problem("transport", "no answer")))
@@ -315,9 +331,35 @@ async def test_a_job_that_answers_again_is_seen_to() -> None:
         await heard.until(lambda heard: heard.state(1) == "running")
 
 
+@pytest.mark.asyncio
 async def test_a_watch_that_cannot_be_listened_to_is_told_by_hand() -> None:
     async with AsyncClient("user:1234-abcdef") as client, StoreWatch(MemoryStore(), [flow_id(1)]) as watch:
         dashboard = Dashboard(watch, client, token=TOKEN)
         async with alone(dashboard) as url, listening(url) as heard:
             dashboard.take(Changed(running(1)), Unreachable(flow_id(1), START, Problem("transport", "no answer")))
             await heard.until(lambda heard: heard.state(1) == "silent")
+
+
+@pytest.mark.asyncio
+async def test_the_budget_is_sampled_while_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncflow.dashboard.dashboard._SAMPLE", 0.01)
+    monkeypatch.setattr("asyncflow.dashboard.news._LOOK", 0.05)
+    source, times = Told(), iter(range(1, 10_000))
+    async with AsyncClient("user:1234-abcdef") as client:
+        dashboard = dashboard_of(source, client=client, wall_clock=lambda: START + timedelta(seconds=next(times)))
+        assert dashboard.budget() is None
+        source.take(Changed(running(1)))
+        async with alone(dashboard) as url, listening(url) as heard:
+            await heard.until(lambda heard: any(len(budget["requests"]) > 2 for budget in heard.of("budget")))
+        last = heard.of("budget")[-1]
+    assert {key: last[key] for key in ("total", "refused", "in_flight", "paused", "circuit")} == {
+        **dict.fromkeys(("total", "refused", "in_flight", "paused"), 0),
+        "circuit": "closed",
+    }
+    assert len(last["requests"]) == len(last["throttled"]) == len(last["failed"])
+
+
+def test_events_may_be_told_before_there_is_a_loop() -> None:
+    dashboard = dashboard_of()
+    dashboard.take(Changed(running(1)))
+    assert len(dashboard.model) == 1
