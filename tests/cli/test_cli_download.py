@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pty
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,13 +17,19 @@ import pytest
 from cli_processes import LAUNCH, Command, environment_of
 from secret_watch import leaks
 
-from asyncflow import Journal
-from asyncflow.cli import main
+from asyncflow import AsyncClient, DownloadError, Journal, every
+from asyncflow.cli import downloading, main
 from asyncflow.cli.download import FileLine
 from asyncflow.cli.exit_codes import ExitCode
+from asyncflow.cli.frame import plain
+from asyncflow.cli.session import Session, Times
 from asyncflow.cli.sizes import parse_size, size
+from asyncflow.cli.tally import Tally
+from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from asyncflow.simulator import SimulatorThread
 
 
@@ -199,3 +207,37 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 )
 def test_sizes_are_written(number: float, text: str) -> None:
     assert size(number) == text
+
+
+@asynccontextmanager
+async def session_beside(companion: downloading.Downloading, service: Simulator) -> AsyncGenerator[Session]:
+    async with AsyncClient(service.token, base_url=service.url, policy=every(0.1)) as client:
+        session = Session(client, Tally(), every(0.1), ("a test", ""))
+        session.companions = [companion]
+        yield session
+
+
+@pytest.mark.asyncio
+async def test_a_watch_waits_for_its_files_when_too_many_jobs_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloading, "_MOST_WAITING", 1)
+    companion = downloading.Downloading(str(tmp_path), {})
+    async with Simulator(media_size=100_000) as simulator, session_beside(companion, simulator) as session:
+        ids = simulator.seed_jobs(8, age=600, fate="success")
+        await session.follow(ids, Times(), 10)
+        assert "files: 8 fetched" in plain(companion.lines()[0])
+    assert session.code == ExitCode.SUCCEEDED
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("most", [0, 1000])
+async def test_a_full_disk_ends_the_watch(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(downloading, "_MOST_WAITING", most)
+    monkeypatch.setattr(os, "writev", full)
+    companion = downloading.Downloading(str(tmp_path), {})
+    async with Simulator() as simulator, session_beside(companion, simulator) as session:
+        ids = simulator.seed_jobs(4, age=600, fate="success")
+        with pytest.raises(DownloadError, match="no room left"):
+            await session.follow(ids, Times(), 10)
