@@ -16,6 +16,7 @@ from asyncflow.cli.companions import Companion, CompanionOptions
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.outlet import complain
+from asyncflow.cli.simulate import is_loopback
 from asyncflow.cli.words import one_line
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ async def guarded(dashboard: Dashboard, address: Address) -> AsyncGenerator[str]
         except OSError as error:
             reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
             raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
+        if not is_loopback(host):
+            complain("the page can be reached from other machines, and is sent unencrypted: whoever reads along gets its key")
         yield link
 
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from asyncflow.cli.group import run
+from asyncflow.cli.simulate import is_loopback
 from asyncflow.cli.web import WEB, as_web_address
 
 if TYPE_CHECKING:
@@ -158,6 +159,17 @@ def test_a_key_that_is_too_short_is_refused(here: pytest.CaptureFixture[str], mo
     assert here.readouterr().err == (
         "asyncflow: ASYNCFLOW_WEB_TOKEN: a token is made of 16 letters, digits and -._~ or more: it becomes a part of a link\n"
     )
+
+
+def test_a_page_that_others_can_reach_is_warned_of(
+    here: pytest.CaptureFixture[str], service: SimulatorThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [job_id] = service.seed_jobs(1, age=600, fate="success")
+    for name, is_warned in (("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)):  # noqa: S104 - not listened on
+        assert is_loopback(name) is not is_warned
+    monkeypatch.setattr("asyncflow.cli.web.is_loopback", lambda _: False)
+    assert run(["watch", job_id, "--web"]) == 0
+    assert "is sent unencrypted" in here.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ export class Store {
         this.greeting = value;
         this.lag = value.now - Date.now() / 1000;
         // The old picture stays until the new one is whole.
-        if (!value.resumes) this.coming = new Map();
+        this.coming = value.resumes ? null : new Map();
         break;
       case "cards":
         for (const values of value) (this.coming ?? this.cards).set(values[0], cardOf(values));
