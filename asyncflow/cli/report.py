@@ -1,9 +1,10 @@
 """`asyncflow report`: what the jobs of a journal, or of a file of events, cost and what they were worth."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 import msgspec
@@ -17,6 +18,8 @@ from asyncflow.cli.words import key_of, one_line
 from asyncflow.report import CAPTCHA_PRICES, Ledger
 
 __all__ = ["as_prices", "prices_option", "report", "write_page"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _SQLITE = b"SQLite format 3\0"
 
@@ -35,14 +38,17 @@ def as_prices(_: click.Context, __: click.Parameter, value: Sequence[str]) -> Ma
     return prices
 
 
-prices_option = click.option(
-    "--captcha-price",
-    "prices",
-    multiple=True,
-    callback=as_prices,
-    metavar="[NAME=]USD",
-    help="What a captcha solution costs, for one provider or for all others.",
-)
+def prices_option(command: F) -> F:
+    """Add --captcha-price, passed on as `prices`."""
+    option = click.option(
+        "--captcha-price",
+        "prices",
+        multiple=True,
+        callback=as_prices,
+        metavar="[NAME=]USD",
+        help="What a captcha solution costs, for one provider or for all others.",
+    )
+    return option(command)
 
 
 @click.command(

@@ -64,7 +64,7 @@ class Tally:
         self.failures: int = 0
         self.timed_out: int = 0
         self.lost: int = 0
-        self.ledger = Ledger()
+        self.ledger: Ledger = Ledger()
         self._by_age: list[tuple[float, int, Running]] = []
         self._order = count()
         self._given_up: dict[str, str] = {}
