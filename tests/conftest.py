@@ -13,6 +13,8 @@ from asyncflow import testing
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from asyncflow.testing.loop import LoopFactories
+
 
 # How fast the machine is must not decide whether a test passes.
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -38,7 +40,7 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
-def pytest_asyncio_loop_factories(item: pytest.Item) -> Generator[None, testing.LoopFactories | None, testing.LoopFactories]:
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Generator[None, LoopFactories | None, LoopFactories]:
     return testing.loop_factories(item, (yield))
 
 

@@ -111,7 +111,8 @@ class Slot(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.taken += self.buffer[:nbytes]
 
-    def connection_lost(self, _error: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        assert exc is None
         self.is_over.set_result(None)
 
 
