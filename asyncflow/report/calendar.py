@@ -32,8 +32,12 @@ class Calendar:
         if at.year // 100 != _CENTURY:
             return
         second = int(at.timestamp())
-        self._counts.setdefault(outcome, Counter())[second // self._step] += 1
-        self._first = second if self._first is None else min(self._first, second)
+        counts = self._counts.get(outcome)
+        if counts is None:
+            counts = self._counts[outcome] = Counter()
+        counts[second // self._step] += 1
+        if self._first is None or second < self._first:
+            self._first = second
         self._last = max(self._last, second)
         while self._last // self._step - self._first // self._step >= _MOST_STEPS:
             self._widen()

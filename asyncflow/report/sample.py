@@ -38,7 +38,7 @@ class Sample:
             return
         if self._random is None:
             self._random = Random(_ROOM)  # the same events make the same report
-        if (place := self._random.randrange(self._count)) < _ROOM:
+        if (place := int(self._random.random() * self._count)) < _ROOM:
             self._kept[place] = seconds
 
     def summary(self) -> Durations | None:
