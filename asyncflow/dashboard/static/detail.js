@@ -71,7 +71,9 @@ export class Detail {
     const view = this.store.shown();
     const place = view.findIndex((card) => card.number === this.number);
     const next = view[place + by];
-    if (place >= 0 && next) this.open(next);
+    const player = find("stage").querySelector("video, audio");
+    // Whoever has paused one is not to be sung at by the next.
+    if (place >= 0 && next) this.open(next, { plays: !player || !player.paused || player.ended });
   }
 
   pressed(event) {
