@@ -53,7 +53,11 @@ class Line(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """Add the values to the line."""
-        values = [f"{name}={value}" for name, value in vars(record).items() if name not in _STANDARD]
+        values = [
+            f"{name}={_short(value)}"
+            for name, value in vars(record).items()
+            if name not in _STANDARD and value is not None and value != ""
+        ]
         return one_line(" ".join([super().formatMessage(record), *values]))
 
 
@@ -68,6 +72,10 @@ def switch_on(word: str | None) -> logging.Handler | None:
     ours.addHandler(handler)
     ours.setLevel(level)
     return handler
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 _log = logging.getLogger("asyncflow.telemetry")
