@@ -68,7 +68,7 @@ older-than = "7d"
         ("defaults = 5", "line 1: defaults: this is a table: write it as [defaults]"),
         ("[journal]\nprune = 5", "line 2: [journal] prune: this is a table: write it as [journal.prune]"),
         ("[watch.file]\na = 1", "line 1: [watch] file: a list is wanted"),
-        ("[journal.prune]\nnewer = 5", "line 2: [journal.prune] newer: no such option: one of older-than"),
+        ("[journal.prune]\nnewer = 5", "line 2: [journal.prune] newer: no such option: one of json, older-than"),
         ("[defaults]\nspeeed = 5", "line 2: [defaults] speeed: no such option of any command"),
         (
             '[watch]\ntoken = "user:1234-abcdef"',
