@@ -153,6 +153,7 @@ class _File:
             kept = await self._inline(fetch) if self._media.encoded is not None else await self._fetch(fetch, part)
         except DownloadError as error:
             if error.reason in _WORTHLESS:
+                await fetch.settle()
                 part.held = NOTHING
                 await self._work.carrier.pool.do(part.truncate)
             raise
