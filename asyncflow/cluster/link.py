@@ -17,8 +17,8 @@ try:
     from redis import exceptions as refusals
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
-except ImportError as error:
-    raise UsageError("RedisStore needs redis-py: pip install 'asyncflow-useapi[redis]'") from error
+except ImportError:
+    raise UsageError("RedisStore needs redis-py: pip install 'asyncflow-useapi[redis]'") from None
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

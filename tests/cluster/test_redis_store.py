@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -315,3 +316,10 @@ async def test_no_repr_shows_an_id(engine: Engine, queue: str) -> None:
             assert_discreet(repr(watcher))
         texts = [repr(each) for each in (submitted, claims, report, delivery, store, await store.status())]
     assert_discreet(*texts)
+
+
+async def test_without_redis_py_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['redis'] = None; import asyncflow.cluster as c; c.MemoryStore; c.RedisStore"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stderr=asyncio.subprocess.PIPE)
+    _, errors = await process.communicate()
+    assert b"pip install 'asyncflow-useapi[redis]'" in errors
