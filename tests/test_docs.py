@@ -45,7 +45,7 @@ def blocks_of(page: str, text: str) -> list[Block]:
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page.relative_to(ROOT).as_posix(), page.read_text("utf-8"))]
-# The page about testing is made of tests: tests/test_docs_testing.py runs it under pytest. What needs a store has a test beside one.
+# The page about testing is made of tests: tests/test_docs_testing.py runs it. What needs a store has a test beside one.
 EXAMPLES = [
     block
     for block in BLOCKS

@@ -86,5 +86,5 @@ def test_no_pause_is_shorter_than_the_service_asked_for(failures: int, retry_aft
 
 @pytest.mark.parametrize("number", [12, 13, 1023, 1024, 1025, 70_000, 2**20 - 1, 2**20, 2**20 + 5, 3**20])
 def test_the_place_of_a_first_poll_is_its_number_mirrored(number: int) -> None:
-    digits = bin(number)[2:][::-1]
+    digits = f"{number:b}"[::-1]
     assert every(8.0).first_poll(number) == 8.0 * int(digits, 2) / 2 ** len(digits)
