@@ -33,8 +33,8 @@ class History:
     """How many of each `Totals` fell into each step; a step lasts `step` seconds, and the first one begins at `start`."""
 
     def __init__(self, start: float, totals: Totals | None = None, *, step: float = 2.0, most: int = 180) -> None:
-        self.start = start
-        self.step = step
+        self.start: float = start
+        self.step: float = step
         self._most = most
         self._last = totals or Totals()
         self.requests: list[int] = []

@@ -84,8 +84,8 @@ class Entry:
     __slots__ = ("card", "job_id", "media")
 
     def __init__(self, card: Card, job_id: str) -> None:
-        self.card = card
-        self.job_id = job_id
+        self.card: Card = card
+        self.job_id: str = job_id
         self.media: tuple[Media, ...] = ()
 
 
