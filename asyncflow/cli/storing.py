@@ -16,6 +16,7 @@ from asyncflow.cli.words import one_line
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
+    from asyncflow.cli.frame import Line
     from asyncflow.cli.session import Session
     from asyncflow.cluster import RedisStore
 
@@ -54,6 +55,7 @@ class Storing(Companion):
     def __init__(self, url: str, queue: str) -> None:
         self._url = url
         self._queue = queue
+        self._place = ""
 
     @asynccontextmanager
     async def beside(self, session: Session) -> AsyncGenerator[None]:
@@ -61,8 +63,17 @@ class Storing(Companion):
         if session.journal is not None:
             raise Ending("--store and --journal do the same: give one of them", ExitCode.USAGE)
         async with open_store(self._url, self._queue) as store:
+            self._place = f"queue {one_line(self._queue)} at {one_line(store.place)}"
             session.source = lambda job_ids, times, _: store.watch(job_ids, timeout=times.watch)
             yield
+
+    def picture(self) -> list[Line]:
+        """Say who polls: the requests of this process do not tell."""
+        return [[(f"  polled by the workers of {self._place}", "dim")]]
+
+    def lines(self) -> list[Line]:
+        """Say who polled."""
+        return [[(f"polled by the workers of {self._place}", "dim")]]
 
 
 def _make(values: Mapping[str, Any]) -> Storing | None:

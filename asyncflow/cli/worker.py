@@ -108,7 +108,9 @@ def worker(
                     raise Ending(f"--health: {one_line(reason)}", ExitCode.USAGE) from error
                 complain(f"health and metrics at http://{place[0]}:{place[1]}")
             drain_on_signals(member)
-            complain(f"worker {one_line(member.name)} polls {host()} for {store!r}")
+            complain(
+                f"worker {one_line(member.name)} polls {host()} for queue {one_line(store.queue)} at {one_line(store.place)}"
+            )
             await member.run()
             complain(f"drained after {count(member.stats().polls, 'poll')}")
 

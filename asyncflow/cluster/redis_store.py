@@ -86,6 +86,11 @@ class RedisStore:
         self._events = self._keys[4]
         self._groups: set[str] = set()
 
+    @property
+    def place(self) -> str:
+        """Where the server is, without user and password."""
+        return self._link.place
+
     async def _run(self, name: str, *arguments: str | int | bytes, patience: float | None = None) -> Any:  # noqa: ANN401 - see Link
         return await self._link.run(name, self._keys, self._schema, *arguments, patience=patience)
 
@@ -305,7 +310,7 @@ class RedisStore:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<RedisStore {self.queue} at {self._link.place}>"
+        return f"<RedisStore {self.queue} at {self.place}>"
 
 
 def _slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
