@@ -44,6 +44,7 @@ export class CardNode {
     this.node = template.content.firstElementChild.cloneNode(true);
     const find = (selector) => this.node.querySelector(selector);
     this.glyph = find(".glyph use");
+    this.kind = find(".kind use");
     this.image = find("img");
     this.why = find(".why");
     this.play = find(".play");
@@ -69,6 +70,7 @@ export class CardNode {
     this.node.dataset.state = card.state;
     this.node.dataset.kind = card.kind;
     this.glyph.setAttribute("href", glyph(card.kind));
+    this.kind.setAttribute("href", glyph(card.kind));
     this.play.hidden = !card.files.some((file) => file.state === "ok" && file.kind !== "image" && file.kind !== "gif");
     this.many.hidden = card.files.length < 2;
     put(this.many, `${card.files.filter((file) => file.state === "ok").length} / ${card.files.length}`);
