@@ -65,6 +65,8 @@ class Carrier:
         self._is_ready = False
         self._session: aiohttp.ClientSession | None = None
         self._answers: set[aiohttp.ClientResponse] = set()
+        # Not the connector's limit: to wait for one's turn is no fault of a host's, and does not count as its silence.
+        self._slots = asyncio.Semaphore(_CONNECTIONS)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
@@ -76,14 +78,15 @@ class Carrier:
         *timeout* is how many seconds a host may take to answer. `DownloadError` for a link that leads where none may,
         `TransportError` (transient) if there is no answer.
         """
-        response = await self._arrive(_parsed(url), headers or {}, timeout)
-        self._answers.add(response)
-        try:
-            yield response
-        finally:
-            self._answers.discard(response)
-            # What has not been read to its end is not kept.
-            response.close()
+        async with self._slots:
+            response = await self._arrive(_parsed(url), headers or {}, timeout)
+            self._answers.add(response)
+            try:
+                yield response
+            finally:
+                self._answers.discard(response)
+                # What has not been read to its end is not kept.
+                response.close()
 
     async def _arrive(self, url: URL, headers: Mapping[str, str], timeout: float) -> aiohttp.ClientResponse:
         session = await self._ready()
@@ -139,7 +142,7 @@ class Carrier:
 
     def _open(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
-            limit=_CONNECTIONS,
+            limit=0,
             keepalive_timeout=_KEEP_ALIVE,
             socket_factory=partial(_checked_socket, self._zones),
             ssl=self._ssl if self._ssl is not None else True,

@@ -31,7 +31,7 @@ from asyncflow import (
     Media,
     UsageError,
 )
-from asyncflow.download import Downloader
+from asyncflow.download import Downloader, carrier
 from asyncflow.download.answers import NOTHING, Held
 from asyncflow.download.folder import Folder, Kept, disk_error
 from asyncflow.download.manifest import MANIFEST_NAME, Manifest
@@ -231,6 +231,18 @@ async def test_no_more_files_are_in_flight_than_allowed(tmp_path: Path) -> None:
         assert max(active) == 2
         stats = downloads.stats()
         assert (stats.fetched, stats.jobs_done, stats.jobs_waiting, stats.active) == (12, 4, 0, 0)
+
+
+@pytest.mark.asyncio
+async def test_to_wait_for_ones_turn_is_no_silence_of_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(carrier, "_CONNECTIONS", 1)
+    async with host(media_size=0) as (simulator, client):
+        slow, *others = [ended(simulator) for _ in range(4)]
+        simulator.trick_media(slow, ["stall"])
+        waiting = [client.download(job_id, tmp_path, stall_timeout=0.4) for job_id in (slow, *others)]
+        files = [file for (file,) in await asyncio.gather(*waiting)]
+        assert {file.state for file in files} == {"fetched"}
+        assert simulator.stats().by_kind["media"] == 5
 
 
 @pytest.mark.asyncio
