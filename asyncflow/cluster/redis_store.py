@@ -13,6 +13,7 @@ from asyncflow.cluster.link import Link
 from asyncflow.cluster.redis_status import read_status, worries
 from asyncflow.cluster.store import BEGINNING, Claim, Claims, Delivery, EventOptions, State, Submitted
 from asyncflow.cluster.store_watch import StoreWatch, StoreWatchOptions
+from asyncflow.cluster.tail import Tail
 from asyncflow.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class RedisStore:
         self._keys = tuple(f"{{af:{queue}}}:{name}" for name in names)
         self._events = self._keys[4]
         self._groups: set[str] = set()
+        self._tail = Tail(self._read_on)
 
     @property
     def place(self) -> str:
@@ -179,11 +181,14 @@ class RedisStore:
 
     async def read(self, after: str, wait: float, wanted: Container[str] | None = None) -> tuple[list[Delivery], str]:
         """Return events beyond the place *after*, and the place of the last."""
-        found = await self._link.call("XREAD", "COUNT", 500, *_block(wait), "STREAMS", self._events, after)
-        entries: list[Any] = found[0][1] if found else []
+        entries = await self._tail.beyond(after, wait)
         # Unpacked is only what somebody waits for: a store has the events of everybody's jobs.
-        some = [_delivery(entry) for entry in entries if wanted is None or entry[1][1].decode() in wanted]
-        return some, entries[-1][0].decode() if entries else after
+        some = [_delivery(entry) for _, entry in entries if wanted is None or entry[1][1].decode() in wanted]
+        return some, entries[-1][0] if entries else after
+
+    async def _read_on(self, after: str, wait: float) -> list[tuple[str, Any]]:
+        found = await self._link.call("XREAD", "COUNT", 500, *_block(wait), "STREAMS", self._events, after)
+        return [(entry[0].decode(), entry) for entry in found[0][1]] if found else []
 
     async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that no consumer of the group has been given yet."""
