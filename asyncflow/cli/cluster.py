@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -12,6 +11,7 @@ from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.ids import collect_ids
 from asyncflow.cli.options import files_option, json_option
+from asyncflow.cli.outlet import emit
 from asyncflow.cli.session import run
 from asyncflow.cli.storing import open_store, queue_option, store_option
 from asyncflow.cli.words import count, one_line
@@ -70,9 +70,9 @@ def status(*, url: str, queue: str, as_json: bool) -> None:
 
     found, worries = _with_store(url, queue, ask)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        emit(msgspec.json.encode(found) + b"\n")
     else:
-        sys.stdout.write("".join(f"{line}\n" for line in status_lines(found, worries)))
+        emit("".join(f"{line}\n" for line in status_lines(found, worries)))
 
 
 def status_lines(status: StoreStatus, worries: Sequence[str]) -> list[str]:
@@ -122,7 +122,7 @@ def drain(*, url: str, queue: str, off: bool) -> None:
 
     found = _with_store(url, queue, do)
     words = "claims are handed out again" if off else f"no more claims; {found.leased:,} polls under way"
-    sys.stdout.write(f"{words}\n")
+    emit(f"{words}\n")
 
 
 @cluster.command(
@@ -156,7 +156,7 @@ def requeue(
             found += sum(state == "new" for state in states.values())
         return found
 
-    sys.stdout.write(f"{count(_with_store(url, queue, do), 'job')} due now\n")
+    emit(f"{count(_with_store(url, queue, do), 'job')} due now\n")
 
 
 @cluster.command(
@@ -190,7 +190,7 @@ def purge(*, ids: Sequence[str], files: Sequence[str], url: str, queue: str, is_
         await store.purge()
         return found.watched + found.kept
 
-    sys.stdout.write(f"{count(_with_store(url, queue, do), 'job')} forgotten\n")
+    emit(f"{count(_with_store(url, queue, do), 'job')} forgotten\n")
 
 
 @cluster.command(
@@ -210,4 +210,4 @@ def upgrade(*, url: str, queue: str) -> None:
     older = _with_store(url, queue, lambda store: store.upgrade())
     if older:
         raise Ending(f"older workers still run: {one_line(', '.join(older))}", ExitCode.USAGE)
-    sys.stdout.write("the queue is up to date\n")
+    emit("the queue is up to date\n")

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +12,7 @@ from asyncflow import Journal
 from asyncflow.cli.endings import Ending, Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.keeping import shown_name
+from asyncflow.cli.outlet import emit
 from asyncflow.cli.service import open_client
 from asyncflow.cli.session import run
 from asyncflow.cli.web import as_web_address, guarded, page_at
@@ -59,8 +59,7 @@ def dashboard(*, name: str, web: tuple[str, int], allow_actions: bool) -> None:
 
             page = page_at(make, web, is_acting=allow_actions, title=shown_name(name))
             async with guarded(page, web) as link:
-                sys.stdout.write(f"{link}\n")
-                sys.stdout.flush()
+                emit(f"{link}\n")
                 await asyncio.Event().wait()
 
     with suppress(Interrupted):  # to be stopped is how it ends

@@ -120,7 +120,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         # Whoever runs a command did not ask for its log, and some of asyncio's records hold tracebacks.
         logging.getLogger().addHandler(logging.NullHandler())
     try:
-        result: int | None = group.main(arguments, prog_name="asyncflow", standalone_mode=False)
+        result = _call(arguments)
         if sys.stdout is not None:  # closed before we came; click writes nothing then
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -150,6 +150,19 @@ def _tell(error: Exception) -> int:
         _forget_output()
     complain(text)
     return int(code)
+
+
+def _call(arguments: Sequence[str] | None) -> int | None:
+    output = sys.stdout
+    try:
+        result: int | None = group.main(arguments, prog_name="asyncflow", standalone_mode=False)
+    except SystemExit as end:
+        # When nobody reads its help click leaves like this, with an output of its own in the old one's place; after a
+        # completion it does too.
+        if sys.stdout is output:
+            raise
+        raise BrokenPipeError from end
+    return result
 
 
 def _forget_output() -> None:

@@ -1,6 +1,5 @@
 """`asyncflow journal`: look into the journal of a watch, take it elsewhere, forget what is done."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ import msgspec
 from asyncflow import Ended, Journal, JournalEntry, Submission
 from asyncflow.cli.keeping import shown_name
 from asyncflow.cli.options import as_duration, json_option
+from asyncflow.cli.outlet import emit
 from asyncflow.cli.words import OUTCOMES, count, one_line
 from asyncflow.redaction import digest
 
@@ -57,7 +57,7 @@ def show(*, name: str, as_json: bool) -> None:
     if as_json:
         batches = Counter(line.state for line in Journal(name).submissions())
         counts = {"jobs": states.total(), **statuses, "lines": batches}
-        sys.stdout.buffer.write(msgspec.json.encode(counts) + b"\n")
+        emit(msgspec.json.encode(counts) + b"\n")
         return
     lines = [f"{shown_name(name)}: {count(states.total(), 'job')}"]
     for state, words in _STATES.items():
@@ -69,7 +69,7 @@ def show(*, name: str, as_json: bool) -> None:
         lines += ["", *(f"  {digest(entry.job_id)}  {_since(entry):%Y-%m-%d %H:%M:%S}  {_word(entry)}" for entry in left)]
         more = states["watched"] + states["ended"] - len(left)
         lines += [f"  and {more:,} more"] if more else []
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    emit("".join(f"{line}\n" for line in lines))
 
 
 @journal.command(
@@ -88,13 +88,13 @@ def export(*, name: str, is_events: bool, is_lines: bool) -> None:
     encoder = msgspec.json.Encoder()
     if is_lines:
         for line in Journal(name).submissions():
-            sys.stdout.buffer.write(encoder.encode(line) + b"\n")
+            emit(encoder.encode(line) + b"\n")
         return
     for entry in Journal(name).entries():
         if not is_events:
-            sys.stdout.buffer.write(encoder.encode(entry) + b"\n")
+            emit(encoder.encode(entry) + b"\n")
         elif entry.event is not None:
-            sys.stdout.buffer.write(encoder.encode(entry.event) + b"\n")
+            emit(encoder.encode(entry.event) + b"\n")
 
 
 @journal.command(
@@ -113,7 +113,7 @@ def prune(*, name: str, older_than: float | None, as_json: bool) -> None:
     """
     before = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
     forgotten = Journal(name).prune(before)
-    sys.stdout.write(f'{{"forgotten":{forgotten}}}\n' if as_json else f"{count(forgotten, 'job')} forgotten\n")
+    emit(f'{{"forgotten":{forgotten}}}\n' if as_json else f"{count(forgotten, 'job')} forgotten\n")
 
 
 def _batches(lines: Iterable[Submission]) -> list[str]:

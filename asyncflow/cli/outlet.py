@@ -8,13 +8,14 @@ import asyncio
 import os
 import select
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exit_codes import ExitCode
 
-__all__ = ["Outlet", "complain", "is_writable"]
+__all__ = ["Outlet", "complain", "emit", "is_writable"]
 
 _PIECE = getattr(select, "PIPE_BUF", 512)
 
@@ -48,6 +49,16 @@ class Outlet:
 
     async def write(self, content: str | bytes) -> None:
         """Write *content*; the event loop goes on meanwhile."""
+        for descriptor in self._pieces(content):
+            await self._room(descriptor)
+
+    def put(self, content: str | bytes) -> None:
+        """Write *content* and wait until it has gone, where there is no event loop to be held up."""
+        for descriptor in self._pieces(content):
+            select.select([], [descriptor], [])
+
+    def _pieces(self, content: str | bytes) -> Iterator[int]:
+        """Write *content*; yield the descriptor when it has no room, to go on as soon as it has some."""
         if self._is_gone or self._stream is None:
             return
         encoded = content if isinstance(content, bytes) else content.encode(self._stream.encoding or "utf-8", "replace")
@@ -60,7 +71,7 @@ class Outlet:
             if written:
                 view = view[written:]
             else:
-                await self._room(self._descriptor)
+                yield self._descriptor
 
     def _write(self, descriptor: int, piece: memoryview) -> int:
         try:
@@ -86,6 +97,11 @@ class Outlet:
             await room.wait()
         finally:
             loop.remove_writer(descriptor)
+
+
+def emit(content: str | bytes) -> None:
+    """Write *content* to standard output, for commands without an event loop; `Interrupted` as of an `Outlet`."""
+    Outlet(sys.stdout).put(content)
 
 
 def complain(text: str) -> None:

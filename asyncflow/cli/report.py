@@ -1,6 +1,5 @@
 """`asyncflow report`: what the jobs of a journal, or of a file of events, cost and what they were worth."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.ids import read_source
 from asyncflow.cli.options import json_option
+from asyncflow.cli.outlet import emit
 from asyncflow.cli.words import key_of, one_line
 from asyncflow.report import CAPTCHA_PRICES, Ledger
 
@@ -76,9 +76,9 @@ def report(*, source: str, as_json: bool, page: str | None, prices: Mapping[str,
     if page is not None:
         write_page(Path(page), drawn)
     if as_json:
-        sys.stdout.buffer.write(msgspec.json.encode(drawn) + b"\n")
+        emit(msgspec.json.encode(drawn) + b"\n")
     else:
-        sys.stdout.write(drawn.text())
+        emit(drawn.text())
 
 
 def write_page(path: Path, drawn: RunReport) -> None:

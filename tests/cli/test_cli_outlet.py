@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 from cli_processes import environment_of
 
+from asyncflow.cli import main
+
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from asyncflow.simulator import SimulatorThread
@@ -56,3 +62,76 @@ def test_words_for_people_that_nobody_can_hear_cost_no_event(service: SimulatorT
     ids = service.seed_jobs(3, age=600, fate="success")
     done = run(service, tmp_path, redirection.format("2"), "watch", "--json", *ids)
     assert (done.returncode, done.stdout.count('"type":"ended"')) == (0, 3)
+
+
+@pytest.fixture(scope="module")
+def kept(service: SimulatorThread, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a journal and a manifest."""
+    folder = tmp_path_factory.mktemp("kept")
+    ids = service.seed_jobs(3, age=600, fate="success")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("USEAPI_TOKEN", service.token)
+        patch.setenv("USEAPI_BASE_URL", service.url)
+        assert main(["watch", "--journal", "run.db", "--quiet", *ids]) == 0
+    (folder / "batch.jsonl").write_text('{"path": "google-flow/images", "body": {"prompt": "a kite"}}\n', "utf-8")
+    return folder
+
+
+@contextmanager
+def closed() -> Iterator[None]:
+    yield None
+
+
+@contextmanager
+def full() -> Iterator[TextIO]:
+    with open("/dev/full", "w", encoding="utf-8") as stream:  # noqa: PTH123 - no path of ours
+        yield stream
+
+
+@contextmanager
+def unread() -> Iterator[TextIO]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        yield stream
+
+
+OUTPUTS = [(closed, "is closed"), (full, "cannot be written: no space left on device"), (unread, "was closed")]
+
+
+@pytest.mark.parametrize(("make", "words"), OUTPUTS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "report run.db",
+        "report run.db --json",
+        "journal show run.db",
+        "journal show run.db --json",
+        "journal export run.db",
+        "journal prune run.db --older-than 7d",
+        "submit batch.jsonl --dry-run",
+    ],
+)
+def test_commands_that_need_no_service_tell_it_too(
+    kept: Path,
+    line: str,
+    make: Callable[[], AbstractContextManager[TextIO | None]],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(kept)
+    with make() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(line.split()) == 141
+        monkeypatch.undo()
+    assert capsys.readouterr().err == f"asyncflow: standard output {words}\n"
+
+
+def test_a_help_that_nobody_reads_is_no_bug(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with unread() as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert main(["--help"]) == 141
+        monkeypatch.undo()
+    assert capsys.readouterr().err == "asyncflow: standard output was closed before the end\n"
