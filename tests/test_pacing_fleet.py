@@ -67,7 +67,7 @@ def test_after_an_outage_of_three_seconds_every_outcome_is_seen_within_ten(seed:
 
 def test_a_hundred_thousand_jobs_get_thousands_of_polls_a_second_in_ten_seconds() -> None:
     rows = endless(100_000, Service(), 10, concurrency=500, step=1)
-    assert [row.requests for row in rows][9] > 5000
+    assert [row.requests for row in rows][9] > 3000
 
 
 def test_a_limit_is_used_well_for_long() -> None:

@@ -1,6 +1,6 @@
 """Which answers 429 our rate provokes, and which come at any rate."""
 
-_FEWEST = 20
+_FEWEST, _MANY = 20, 300
 _IN_A_ROW = 4
 _MUCH_MORE = 8.0
 _FORGETTING = 0.75
@@ -31,7 +31,7 @@ class Refusals:
         """
         if self.is_random:
             return self._is_for_rate_after_all(passed, ran, pause)
-        if ran > 2 * soon:
+        if passed > _MANY and ran > 2 * soon:
             self._in_a_row = max(self._in_a_row - 1, 0)
         elif passed >= _FEWEST and pause < ran < soon:
             self._in_a_row += 1

@@ -8,7 +8,7 @@ from math import inf, log
 _CATCH_UP = 0.02
 _HARD_CATCH_UP = 0.01
 FIRST_RATE = 40.0
-_PATIENCE, _RAMP = 1.0, 2.0
+_PATIENCE, _RAMP = 1.0, 3.0
 _TOLERATED = 0.5
 _LOWEST_RATE, _HIGHEST_RATE = 0.1, 50_000.0
 _DOUBLING = log(2)
