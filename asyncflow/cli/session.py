@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from asyncflow.cli.companions import Companion
     from asyncflow.cli.feeds import Feed
 
-__all__ = ["Session", "Times", "Watch", "run", "what_runs"]
+__all__ = ["Session", "Times", "Watch", "heard", "run", "what_runs"]
 
 T = TypeVar("T")
 
@@ -245,9 +245,9 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
 
     async def guarded() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        for name in ("SIGTERM", "SIGHUP"):
-            with suppress(AttributeError, NotImplementedError):  # Windows
-                loop.add_signal_handler(getattr(signal, name), stop, getattr(signal, name), task)
+        with suppress(NotImplementedError):  # Windows
+            for number in heard("SIGTERM", "SIGHUP"):
+                loop.add_signal_handler(number, stop, number, task)
         return await main()
 
     try:
@@ -258,6 +258,15 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
         if not signals:
             raise
         raise Interrupted(ExitCode.TERMINATED) from None
+
+
+def heard(*names: str) -> list[int]:
+    """Return the signals of these *names* that the system has and that are not ignored by the wish of whoever started us.
+
+    `nohup` ignores SIGHUP, and a shell SIGINT for the jobs that a script starts in the background.
+    """
+    numbers = (getattr(signal, name, None) for name in names)
+    return [number for number in numbers if number is not None and signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def what_runs(tally: Tally) -> str:

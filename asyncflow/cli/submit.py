@@ -20,9 +20,9 @@ from asyncflow.cli.ids import read_source, text_of
 from asyncflow.cli.keeping import kept_in
 from asyncflow.cli.manifest import Entry, Problems, read_manifest
 from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_option, quiet_option
-from asyncflow.cli.outlet import Outlet, complain
+from asyncflow.cli.outlet import Outlet, complain, emit
 from asyncflow.cli.service import open_client
-from asyncflow.cli.session import run
+from asyncflow.cli.session import heard, run
 from asyncflow.cli.submitted import Submitted
 from asyncflow.cli.watch import COMPANIONS, follow, watch
 from asyncflow.cli.words import count, one_line
@@ -162,7 +162,7 @@ def _tell_what_would_be_sent(entries: Sequence[Entry], journal: str | None) -> N
     lines += [f"{number:>8,}  to {one_line(path)}" for path, number in new.most_common()]
     words = {"submitted": "submitted before", "refused": "refused before", "unknown": "sent before, without an answer"}
     lines += [f"{states[state]:>8,}  {word}" for state, word in words.items() if states[state]]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    emit("".join(f"{line}\n" for line in lines))
 
 
 class _Run:
@@ -177,7 +177,7 @@ class _Run:
         self._is_quiet = is_quiet
         self._submitted = Submitted(len(entries), last=entries[-1].number)
         self._signals: list[int] = []
-        self._error: AsyncflowError | None = None
+        self._error: AsyncflowError | Interrupted | None = None
 
     def run(self, **flags: Unpack[SubmitFlags]) -> ExitCode:
         """Submit the lines and return the exit code. `Interrupted` says what was submitted, and how to go on."""
@@ -194,20 +194,22 @@ class _Run:
                 )
                 with self._stopping(batch):
                     await self._deliver(batch)
-            if not (self._signals or self._is_quiet):
+            if not (self._signals or self._is_quiet or isinstance(self._error, Interrupted)):
                 lines = self._submitted.summary(asyncio.get_running_loop().time() - start)
                 await self._words.write("".join(f"{line}\n" for line in lines))
 
         try:
             run(main)
         except Interrupted as interrupted:
-            raise self._interrupted(interrupted.code) from None
+            raise self._interrupted(interrupted.text, interrupted.code) from None
         except asyncio.CancelledError:
             if not self._signals:
                 raise
         if self._signals:
-            is_term = self._signals[0] != signal.SIGINT
-            raise self._interrupted(ExitCode.TERMINATED if is_term else ExitCode.INTERRUPTED)
+            code = ExitCode.INTERRUPTED if self._signals[0] == signal.SIGINT else ExitCode.TERMINATED
+            raise self._interrupted(code.name.lower(), code)
+        if isinstance(self._error, Interrupted):
+            raise self._interrupted(self._error.text, self._error.code)
         if self._error is not None:
             raise self._error
         return self._submitted.code
@@ -216,7 +218,12 @@ class _Run:
         try:
             async with batch:
                 async for result in batch:
-                    await self._take(result)
+                    try:
+                        await self._take(result)
+                    except Interrupted as closed:
+                        # Nobody reads on, but what is under way is paid for: it is to have its answer in the journal.
+                        self._error = closed
+                        batch.stop()
         except AsyncflowError as error:
             self._error = error
         except asyncio.CancelledError:
@@ -227,6 +234,8 @@ class _Run:
     async def _take(self, result: Submission) -> None:
         result = msgspec.structs.replace(result, number=self._entries[result.number - 1].number)
         self._submitted.take(result)
+        if isinstance(self._error, Interrupted):
+            return
         if self._is_json:
             await self._results.write(msgspec.json.encode(result) + b"\n")
         elif not self._is_quiet:
@@ -246,7 +255,7 @@ class _Run:
             if batch.in_flight:
                 complain(f"waiting for the answers of {count(batch.in_flight, 'line')}; again to break off")
 
-        numbers = [number for name in ("SIGINT", "SIGTERM") if (number := getattr(signal, name, None)) is not None]
+        numbers = heard("SIGINT", "SIGTERM", "SIGHUP")
         with suppress(NotImplementedError):  # Windows
             for number in numbers:
                 loop.add_signal_handler(number, stop, number)
@@ -257,9 +266,9 @@ class _Run:
                 for number in numbers:
                     loop.remove_signal_handler(number)
 
-    def _interrupted(self, code: ExitCode) -> Interrupted:
-        """Return how the command ends: what has been submitted, what is not known, and how to go on."""
-        words = f"{code.name.lower()}; {self._submitted.counts()}"
+    def _interrupted(self, why: str, code: ExitCode) -> Interrupted:
+        """Return how the command ends: *why*, what has been submitted, what is not known, and how to go on."""
+        words = f"{why}; {self._submitted.counts()}"
         if self._journal is not None:
             words += "; the same command goes on"
         return Interrupted(code, words)

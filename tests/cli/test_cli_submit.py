@@ -249,7 +249,7 @@ def test_the_journal_shows_the_lines_of_batches(command: Command, batch: Path, s
     ]
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
 def test_a_signal_lets_what_is_under_way_have_its_answer(
     start: Start, service: SimulatorThread, tmp_path: Path, name: str, code: int
 ) -> None:
@@ -265,6 +265,25 @@ def test_a_signal_lets_what_is_under_way_have_its_answer(
     )
     assert words.decode().rstrip().endswith("the same command goes on")
     assert output.count(b"created") == len(service.truth()) == 4
+
+
+def test_a_closed_output_lets_what_is_under_way_have_its_answer(start: Start, service: SimulatorThread, tmp_path: Path) -> None:
+    (tmp_path / "batch.jsonl").write_text("".join(line(number) for number in range(40)), "utf-8")
+    service.faults = Faults(kinds=("submit",), latency=(0.1, 0.5))
+    process = start("submit", "batch.jsonl", "--journal", "run.db", "--concurrency", "4")
+    assert process.stdout is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr is not None
+    words = process.stderr.read().decode()
+    assert process.wait(30) == 141
+    assert words.startswith("asyncflow: standard output was closed; ")
+    assert words.endswith(" not begun; the same command goes on\n")
+    made = {truth.job_id for truth in service.truth()}
+    assert {(each.state, each.job_id) for each in Journal(tmp_path / "run.db").submissions()} == {
+        ("submitted", each) for each in made
+    }
+    assert len(made) < 40
 
 
 def test_a_second_signal_breaks_off_and_names_what_is_unknown(start: Start, service: SimulatorThread, tmp_path: Path) -> None:

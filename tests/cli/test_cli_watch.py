@@ -3,10 +3,13 @@ from __future__ import annotations
 import re
 import select
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from cli_processes import environment_of
 
 from asyncflow import Changed, Ended, Event
 from asyncflow.redaction import digest
@@ -182,6 +185,24 @@ def test_an_interrupted_watch_says_what_was_running(
     _, errors = process.communicate(timeout=10)
     assert process.returncode == code
     assert re.fullmatch(rf"asyncflow: {word}; 8 of 8 jobs still running: (\w{{10}}(, | and )){{5}}3 more\n", errors.decode())
+
+
+def test_a_hang_up_is_ignored_under_nohup(service: SimulatorThread, tmp_path: Path) -> None:
+    [job_id] = service.seed_jobs(duration=300, fate="success")
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", 'trap "" HUP; exec "$0" -m asyncflow watch "$@"', sys.executable, job_id, "--interval", "200ms"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=environment_of(service.url),
+    )
+    with process:
+        assert process.stdout is not None
+        assert b"video" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, b"")
+    assert b"succeeded" in output
 
 
 def test_an_interrupt_is_heard_while_nobody_reads(start: Start, service: SimulatorThread, tmp_path: Path) -> None:
