@@ -48,7 +48,9 @@ _OPTIONS = (
     click.option("--name", "template", metavar="TEMPLATE", help="Name files so, such as {kind}-{digest}-{index}.{ext}."),
     click.option("--sidecar", is_flag=True, help="Write a JSON file for each job beside its files."),
     click.option("--download-rate", callback=_as_size, metavar="SIZE", help="At most so many bytes a second, such as 5MB."),
-    click.option("--downloads", type=click.IntRange(1, 64), default=4, show_default=True, help="Files fetched at a time."),
+    click.option(
+        "--downloads", type=click.IntRange(1, 64), default=4, show_default=True, metavar="N", help="Files fetched at a time."
+    ),
 )
 
 
