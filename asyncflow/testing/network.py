@@ -29,9 +29,9 @@ _HIGH_WATER_BYTES = 65536
 class Endpoint:
     """Stands where the socket of a transport or a server is asked for."""
 
-    family = socket.AF_INET
-    type = socket.SOCK_STREAM
-    proto = socket.IPPROTO_TCP
+    family: int = socket.AF_INET
+    type: int = socket.SOCK_STREAM
+    proto: int = socket.IPPROTO_TCP
 
     def __init__(self, own: Address, peer: Address | None = None) -> None:
         self._own = own
@@ -61,17 +61,18 @@ class Pipe(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: asyncio.BaseProtocol, own: Address, peer: Address) -> None:
         super().__init__({"socket": Endpoint(own, peer), "sockname": own, "peername": peer})
         self._loop = loop
-        self.protocol = protocol
+        self.protocol: asyncio.BaseProtocol = protocol
         self.peer: Pipe
         self._arrived: deque[bytes] = deque()  # at this end, and not yet given to the protocol; b"" is the end of it
-        self.size = 0
-        self._high, self.low = _HIGH_WATER_BYTES, _HIGH_WATER_BYTES // 4
+        self.size: int = 0
+        self._high = _HIGH_WATER_BYTES
+        self.low: int = _HIGH_WATER_BYTES // 4
         self._is_reading = True
         self._is_told = False
-        self.is_full = False  # our writes have been held back
-        self.has_ended = False  # nothing more is written here
+        self.is_full: bool = False  # our writes have been held back
+        self.has_ended: bool = False  # nothing more is written here
         self._is_closing = False
-        self.is_lost = False
+        self.is_lost: bool = False
 
     @classmethod
     def connect(
@@ -224,10 +225,10 @@ class Listener(asyncio.AbstractServer):
     """A server of one address."""
 
     def __init__(self, network: Network, loop: asyncio.AbstractEventLoop, factory: Factory, address: Address) -> None:
-        self.factory = factory
+        self.factory: Factory = factory
         self._network = network
         self._loop = loop
-        self.address = address
+        self.address: Address = address
 
     @property
     def sockets(self) -> tuple[Endpoint, ...]:
