@@ -17,6 +17,7 @@ from asyncflow import Journal
 from asyncflow.simulator import Faults, SimulatorThread
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from asyncflow import Submission
@@ -62,6 +63,7 @@ class Killed:
     """One manifest, one journal, and the command on both, killed when a share of the lines is through."""
 
     def __init__(self, service: SimulatorThread, folder: Path, count: int) -> None:
+        self.folder = folder
         self.lines = manifest(count)
         self.journal = folder / "run.db"
         self._service = service
@@ -69,8 +71,13 @@ class Killed:
         self._file.write_text("".join(json.dumps(line) + "\n" for line in self.lines), "utf-8")
         self._random = Random(count)
 
-    def run(self, *options: str, kill_at: int | None = None) -> subprocess.CompletedProcess[str]:
-        """Submit; with *kill_at* until that many submits have come to the service, and a random moment longer."""
+    def run(
+        self, *options: str, kill_at: int | None = None, kill_when: Callable[[], bool] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Submit; with *kill_at* until that many submits have come to the service, and a random moment longer.
+
+        *kill_when* says when the moment has come that is not told by the number of submits.
+        """
         settings = {"PYTHONDEVMODE": ""}
         process = subprocess.Popen(
             [sys.executable, "-m", "asyncflow", "submit", str(self._file), "--journal", str(self.journal), *options],
@@ -80,12 +87,17 @@ class Killed:
             text=True,
         )
         if kill_at is not None:
-            while self._service.stats().by_kind.get("submit", 0) < kill_at and process.poll() is None:
+
+            def kill_when() -> bool:
+                return self._service.stats().by_kind.get("submit", 0) >= kill_at
+
+        if kill_when is not None:
+            while not kill_when() and process.poll() is None:
                 with_patience(process, 0.02)
             with_patience(process, self._random.uniform(0, 0.1))
             process.kill()
-        output, _ = process.communicate(timeout=240)
-        assert process.returncode == -signal.SIGKILL or kill_at is None or process.returncode in {0, 1, 5}
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == -signal.SIGKILL or kill_when is None or process.returncode in {0, 1, 5}
         return subprocess.CompletedProcess(process.args, process.returncode, output)
 
     def made(self) -> Counter[str]:
