@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -351,3 +352,16 @@ class TestTransport:
 
     def test_cause_may_be_unknown(self) -> None:
         assert str(transport_error(READ)).endswith("no whole answer")
+
+
+@pytest.mark.parametrize("padding", ["", "kite " * 1000])
+def test_an_answer_that_has_not_changed_is_the_same_record(padding: str) -> None:
+    request = job_request(FLOW_ID)
+    bodies = [json.dumps({"jobid": FLOW_ID, "status": status, "request": {"prompt": padding}}).encode() for status in ("a", "b")]
+    first, second = (decode_answer(request, 200, {}, body) for body in bodies)
+    assert (first, second) == tuple(decode_answer(request, 200, {}, bytes(bytearray(body))) for body in bodies)
+    assert first != second
+    assert (decode_answer(request, 200, {}, bodies[0]) is first) == (not padding)
+    for _ in range(2):
+        with pytest.raises(DecodeError):
+            decode_answer(request, 200, {}, b"no record")

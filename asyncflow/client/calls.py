@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncflow import protocol
-from asyncflow.client.wire import Stale, plain_reply
+from asyncflow.client.wire import NO_HEADERS, Stale, plain_reply
 from asyncflow.errors import AsyncflowError, RateLimitedError
 from asyncflow.pacing import Priority
 from asyncflow.polling import failure_delay
@@ -123,11 +123,13 @@ class Calls:
                 waiter = link.waiter
             if waiter is None or (body := await waiter) is None:
                 reply = await connection.exchange(request, options, deadline, link, is_fresh=is_fresh)
+                # What an instant counts from is asked of refusals only.
+                now = None if reply.status < 300 else datetime.now(UTC)
+                outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=now)
             else:
-                reply = plain_reply(body)
-            # What an instant counts from is asked of refusals only.
-            now = None if reply.status < 300 else datetime.now(UTC)
-            outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=now)
+                if self._teller is not None:
+                    reply = plain_reply(body)
+                outcome = answer = protocol.decode_answer(request, 200, NO_HEADERS, body)
         except AsyncflowError as error:
             outcome = error
             raise

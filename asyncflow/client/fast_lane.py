@@ -111,13 +111,13 @@ class Link(asyncio.BufferedProtocol):
         "at",
         "connection",
         "error",
-        "idle_since",
         "is_open",
         "is_over",
         "is_parsed",
         "lane",
         "protocol",
         "transport",
+        "used_at",
         "waiter",
         "was_used",
     )
@@ -132,14 +132,15 @@ class Link(asyncio.BufferedProtocol):
         self.is_over = False
         self.is_parsed = False
         self.was_used = False
-        self.idle_since = 0.0
+        self.used_at = 0.0
         self.error: Exception | None = None
         self._part = b""
         self.lane = lane
 
-    def send(self, head: bytes, at: float) -> asyncio.Future[bytes | None]:
-        """Send a request whose answer is to be whole by then."""
+    def send(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
+        """Send a request whose answer is to be whole *at* that time."""
         lane = self.lane
+        self.used_at = now
         self.at = at
         deadlines = lane.deadlines
         deadlines.running[self] = None
@@ -213,7 +214,10 @@ class Link(asyncio.BufferedProtocol):
             self._part = b""
             self.waiter = None
             del lane.deadlines.running[self]
-            lane.push(self)
+            if lane.is_busy:
+                lane.idle.append(self)
+            else:
+                lane.push(self)
             waiter.set_result(answer[start:])
         elif start == 0 and len(answer) <= RECEIVE_BYTES:
             self._part = answer
@@ -255,7 +259,9 @@ class FastLane:
         self._url = URL(base_url)
         self._prefix = f"GET {self._url.raw_path.rstrip('/')}"
         self._keep_alive = keep_alive
-        self._idle: list[Link] = []
+        self.idle: list[Link] = []
+        # Whether it is open, and a timer closes what has been idle for too long.
+        self.is_busy: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
@@ -267,7 +273,7 @@ class FastLane:
         head = self._head(request.target, token)
         link = self._pop(now)
         if link is not None:
-            link.send(head, deadline)
+            link.send(head, now, deadline)
         return link
 
     async def ask(self, request: Request, options: Options, token: str, link: Link | None, *, is_fresh: bool) -> Reply:
@@ -280,7 +286,7 @@ class FastLane:
             link = None if is_fresh else self._pop(self.loop.time())
             if link is None:
                 link = await self._connect(options)
-            waiter = link.send(head, inf)
+            waiter = link.send(head, self.loop.time(), inf)
             try:
                 body = await waiter
             finally:
@@ -303,7 +309,7 @@ class FastLane:
         """Return what follows the target in every request with this token."""
         if len(self._heads) >= 16:
             self._heads.clear()
-        # As a session would have them, the codings that can be decoded here included.
+        # As a session would have them.
         fields = self._template(token).headers
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         self._heads[token] = rest = f" HTTP/1.1\r\n{lines}\r\n".encode()
@@ -335,11 +341,12 @@ class FastLane:
 
     def _pop(self, now: float) -> Link | None:
         """Return a connection that is open and was not used too long ago."""
-        idle = self._idle
+        idle = self.idle
         while idle:
             link = idle.pop()
             # Should it be closing all the same, then it will say so, and `Stale` is what comes of it.
-            if link.is_open and now - link.idle_since <= self._keep_alive:
+            if link.is_open and now - link.used_at <= self._keep_alive:
+                link.was_used = True
                 return link
             link.close()
         return None
@@ -349,31 +356,32 @@ class FastLane:
         if self._is_closed:
             link.close()
             return
-        link.was_used = True
-        link.idle_since = now = self.loop.time()
-        self._idle.append(link)
-        if self._timer is None:
-            self._timer = self.loop.call_at(now + self._keep_alive, self._expire)
+        self.idle.append(link)
+        if not self.is_busy:
+            self.is_busy = True
+            self._timer = self.loop.call_later(self._keep_alive, self._expire)
 
     def _expire(self) -> None:
         """Close what has been idle for too long; the longest idle come first."""
-        self._timer = None
+        self.is_busy = False
         horizon = self.loop.time() - self._keep_alive
-        fresh = next((at for at, link in enumerate(self._idle) if link.idle_since > horizon), len(self._idle))
-        for link in self._idle[:fresh]:
+        fresh = next((at for at, link in enumerate(self.idle) if link.used_at > horizon), len(self.idle))
+        for link in self.idle[:fresh]:
             link.close()
-        del self._idle[:fresh]
-        if self._idle:
-            self._timer = self.loop.call_at(self._idle[0].idle_since + self._keep_alive, self._expire)
+        del self.idle[:fresh]
+        if self.idle:
+            self.is_busy = True
+            # Those after the first may have been used longer ago than it, and wait for the next time.
+            self._timer = self.loop.call_at(self.idle[0].used_at + self._keep_alive, self._expire)
 
     def close(self) -> None:
         """Let go of the connections, once the connector is closed and has closed them."""
-        self._is_closed = True
+        self._is_closed, self.is_busy = True, False
         if self._timer is not None:
             self._timer.cancel()
-        for link in self._idle:
+        for link in self.idle:
             link.close()
-        self._idle.clear()
+        self.idle.clear()
 
     # -- answers that aiohttp reads --------------------------------------------------------------------------------------
 

@@ -38,6 +38,7 @@ def make_session(connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
     return session
 
 
+@lru_cache(maxsize=2048)  # A URL remembers what aiohttp asks of it, in some 600 bytes.
 def _url(base_url: str, target: str) -> URL:
     # Said to be encoded, since aiohttp would undo the escapes that a Flow Music id needs.
     if "?" in target:

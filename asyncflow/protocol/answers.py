@@ -5,6 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asyncflow.protocol.requests import Request
+
+_REMEMBERED = 2048
+_SHORT_BYTES = 1024
+"""The records of so many running jobs are kept, of jobs that were read last: they cannot change, and their answers seldom do."""
 
 Answer = Job | FlowStats | MusicStats | AssetLink | Cancelled | bytes
 
@@ -50,8 +55,10 @@ def decode_answer(
             request.method, status, headers, body, job_id=request.job_id, is_file=request.expects == "file", now=now
         )
     try:
-        # First what is asked for most.
-        return _RECORDS[request.service](body, request.job_id) if request.expects == "job" else _decode(request, status, body)
+        if request.expects == "job":
+            # First what is asked for most, and mostly found unchanged.
+            return (_remembered if len(body) <= _SHORT_BYTES else _read_job)(request.service, body, request.job_id)
+        return _decode(request, status, body)
     except DecodeError as error:
         embedded = embedded_error(request.method, status, body, request.job_id)
         if embedded is not None:
@@ -60,6 +67,13 @@ def decode_answer(
         error.status = status
         error.job_id = request.job_id
         raise
+
+
+def _read_job(service: str, body: bytes, job_id: str | None) -> Job:
+    return _RECORDS[service](body, job_id)
+
+
+_remembered = lru_cache(maxsize=_REMEMBERED)(_read_job)
 
 
 def decode_job(service: str, body: bytes, job_id: str | None = None) -> Job:

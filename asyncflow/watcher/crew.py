@@ -181,7 +181,8 @@ class Crew(Generic[W]):
             delay = pacer.take(now, _PRIORITIES[entry.priority]) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
-                self._announce(None)
+                if self._announced is not None:
+                    self._announce(None)
                 if pacer is not None:
                     pacer.slipped(now - entry.due)
                 # Where all are busy, the first to come back looks.

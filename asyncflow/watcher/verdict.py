@@ -129,7 +129,11 @@ class Judge:
             self._tally.moved(previous, job.status)
             self._desk.tell(Changed(job, previous, self._outlook.expected_end_at(key, age)), entry)
         pause = self._policy.next_poll(key, age, entry.polls)
-        self._again(entry, now, pause, REST if self._ranking is None else self._ranking.priority(key, age, pause), job)
+        priority = REST if self._ranking is None else self._ranking.priority(key, age, pause)
+        if self.limits.are_set:
+            self._again(entry, now, pause, priority, job)
+        else:
+            self._desk.again(entry, now + pause, priority)
 
     def _key(self, job: Job) -> Key:
         """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
@@ -154,9 +158,6 @@ class Judge:
 
     def _again(self, entry: Entry, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
         """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
-        if not self.limits.are_set:
-            self._desk.again(entry, now + pause, priority)
-            return
         deadline, _ = self.limits.deadline(entry)
         if now + pause < deadline:
             self._desk.again(entry, now + pause, priority)

@@ -181,14 +181,13 @@ async def test_who_goes_after_his_answer_leaves_the_next_request_on_its_connecti
         waiter = first.waiter
         assert waiter is not None
         await asyncio.wait({waiter})
-        second = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
-        assert second is first
+        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        second = first.waiter
         first.give_up(waiter)
-        assert second.waiter is not None
-        assert await second.waiter == b"{}"
-        third = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
-        assert third is first
-        third.give_up(third.waiter)
+        assert second is not None
+        assert await second == b"{}"
+        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        first.give_up(first.waiter)
         assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is None
         lane.close()
         await connector.close()
