@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from asyncflow import Event, Journal, RunReport
+from asyncflow import Event, Journal, RunReport, Submission
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.ids import read_source
@@ -116,30 +116,45 @@ def _of_journal(name: str, prices: Mapping[str, float]) -> RunReport:
 
 
 def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
-    ledger, open_ids = Ledger(), set[str]()
+    """Draw up the report of the events of *source*, the output of one watch or of several that went on with each other.
+
+    An ending that was told again counts once, and a job that the next watch took up is not given up.
+    """
+    ledger, ended, open_ids, given_up = Ledger(), set[str](), set[str](), dict[str, Event]()
     for event in _events(source):
         job_id = event.key[0]
-        if event.type in {"ended", "abandoned"}:
-            ledger.take(event, key_of(job_id))
-            open_ids.discard(job_id)
+        if job_id in ended:
+            continue
+        open_ids.discard(job_id)
+        given_up.pop(job_id, None)
+        if event.type == "ended":
+            ledger.take(event)
+            ended.add(job_id)
+        elif event.type == "abandoned":
+            given_up[job_id] = event
         else:
             open_ids.add(job_id)
+    for job_id, event in given_up.items():
+        ledger.take(event, key_of(job_id))
     return ledger.report(captcha_prices=prices, running=len(open_ids))
 
 
 def _events(source: str) -> Iterator[Event]:
     name = "standard input" if source == "-" else one_line(source, 200)
-    decoder = msgspec.json.Decoder(Event)
+    decoder = msgspec.json.Decoder(Event | Submission)
     is_empty = True
     for number, line in enumerate(read_source(source).splitlines(), 1):
         if not line.strip():
             continue
         is_empty = False
         try:
-            yield decoder.decode(line)
+            event = decoder.decode(line)
         except msgspec.MsgspecError:
             raise Ending(
                 f"{name}, line {number}: neither a journal nor an event of asyncflow watch --json", ExitCode.USAGE
             ) from None
+        # asyncflow submit --watch --json prints those between its events.
+        if not isinstance(event, Submission):
+            yield event
     if is_empty:
         raise Ending(f"{name} is empty: give a journal, or the output of asyncflow watch --json", ExitCode.USAGE)

@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from asyncflow.simulator import SimulatorThread
 
 
+def test_the_events_of_watches_that_went_on_with_each_other_count_each_job_once(
+    command: Command, service: SimulatorThread, tmp_path: Path
+) -> None:
+    ids = [*service.seed_jobs(2, age=600, fate="success"), *service.seed_jobs(2, fate="endless")]
+    (tmp_path / "ids.txt").write_text("\n".join(ids), "utf-8")
+    first = command("watch", "--journal", "run.db", "--file", "ids.txt", "--json", "--timeout", "1s")
+    again = command("resume", "run.db", "--json", "--timeout", "1s")
+    assert (first.returncode, again.returncode) == (3, 3)
+    told_twice = first.stdout + first.stdout + again.stdout
+    given_up = msgspec.json.decode(command("report", "-", "--json", stdin=told_twice.encode()).stdout, type=RunReport)
+    assert (given_up.jobs, given_up.outcomes["succeeded"], given_up.outcomes["abandoned"]) == (4, 2, 2)
+    taken_up = told_twice + "".join(line for line in first.stdout.splitlines(keepends=True) if '"changed"' in line)
+    running = msgspec.json.decode(command("report", "-", "--json", stdin=taken_up.encode()).stdout, type=RunReport)
+    assert (running.jobs, running.running) == (2, 2)
+
+
 def test_a_journal_and_its_events_say_the_same(command: Command, service: SimulatorThread, tmp_path: Path) -> None:
     ids = service.seed_jobs(10, kind="mix", age=600)
     (tmp_path / "ids.txt").write_text("\n".join(ids), "utf-8")
@@ -38,6 +54,13 @@ def test_a_journal_and_its_events_say_the_same(command: Command, service: Simula
     shown = (of_journal, of_events, of_input)
     assert [leak for text in (*(each.stdout for each in shown), page) for leak in leaks(text)] == []
     assert [each.returncode for each in shown] == [0, 0, 0]
+
+
+def test_what_a_batch_with_its_watch_printed_can_be_reported(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "batch.jsonl").write_text('{"path": "google-flow/images", "body": {"prompt": "a kite #success"}}\n', "utf-8")
+    printed = command("submit", "batch.jsonl", "--journal", "batch.db", "--watch", "--json").stdout
+    assert printed.startswith('{"type":"submission"')
+    assert command("report", "-", stdin=printed.encode()).stdout.startswith("1 job")
 
 
 def test_a_watch_ends_with_the_short_form(command: Command, service: SimulatorThread) -> None:
