@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from contextlib import suppress
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,7 @@ _REFUSED = ("refused", "{} refuses the user or the password", False)
 _PASSING = ("unreachable", "{} is starting, or failing over", True)
 _WORDS = {
     **dict.fromkeys(("NOAUTH", "WRONGPASS", "NOPERM"), _REFUSED),
-    **dict.fromkeys(("LOADING", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY"), _PASSING),
+    **dict.fromkeys(("LOADING", "BUSY", "MOVED", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY"), _PASSING),
     "OOM": ("full", "{} has no memory left", True),
     "MISCONF": ("full", "{} cannot write to its disk", True),
     "AFNEWER": ("newer", "the queue at {} was written by a newer asyncflow", False),
@@ -102,11 +103,10 @@ class Link:
                 return await self._server.execute_command(*command)
             except refusals.NoScriptError:
                 raise
-            except refusals.MovedError as moved:
-                await self._follow(moved)
-                error: Exception = moved
             except (refusals.RedisError, *_GONE) as failure:
-                error = failure
+                error: Exception = failure
+            if (place := _moved_to(error)) is not None:
+                await self._follow(*place)
             refusal = _refusal(error, self.place)
             if not refusal.transient or (deadline is not None and loop.time() + pause > deadline):
                 raise refusal from _discreet(error)
@@ -114,13 +114,12 @@ class Link:
             await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _follow(self, moved: Any) -> None:  # noqa: ANN401 - redis-py's error
+    async def _follow(self, host: str, port: int) -> None:
         """Talk to another node from now on: all keys of a queue are in one slot, and so on one node."""
         old, parts = self._server, urlsplit(self._url)
         user = parts.netloc.rpartition("@")[0]
-        host = f"[{moved.host}]" if ":" in moved.host else moved.host
-        place = f"{user}@{host}:{moved.port}" if user else f"{host}:{moved.port}"
-        self._server = self._connect(parts._replace(netloc=place).geturl())
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._server = self._connect(parts._replace(netloc=f"{user}@{place}" if user else place).geturl())
         with suppress(*_GONE, refusals.RedisError):
             await old.aclose(close_connection_pool=True)
 
@@ -140,6 +139,15 @@ def shown(url: str) -> str:
     except ValueError:
         return "the store"
     return f"{parts.scheme}://{host}"
+
+
+def _moved_to(error: Exception) -> tuple[str, int] | None:
+    """Return where a node of a cluster says that a key is, if it says so; older versions of redis-py have no error for it."""
+    host, port = getattr(error, "host", None), getattr(error, "port", None)
+    if isinstance(error, refusals.MovedError) and host and port:
+        return str(host), int(port)
+    found = re.match(r"MOVED \d+ (\S+):(\d+)$", str(error))
+    return None if found is None else (found[1], int(found[2]))
 
 
 def _refusal(error: Exception, place: str) -> StoreError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trustme
-from cluster_engines import ENGINES, Engine
+from cluster_engines import ENGINES, Engine, free_port
 from cluster_kit import abandoned, again, changed, claimed, end_all, ended, ids, job_id, over, pause, some, told, until
 from msgspec import Raw
 from secret_watch import leaks
@@ -199,12 +199,13 @@ async def test_the_form_changes_when_the_last_older_worker_is_gone(engine: Engin
 
 
 async def test_a_queue_is_found_on_its_node_of_a_redis_cluster(tmp_path: Path) -> None:
-    nodes = [Engine(NEWEST, tmp_path / name, cluster_enabled="yes", cluster_node_timeout="2000") for name in ("a", "b")]
+    buses = [free_port(), free_port()]
+    nodes = [Engine(NEWEST, tmp_path / str(bus), cluster_enabled="yes", cluster_port=str(bus)) for bus in buses]
     with nodes[0] as one, nodes[1] as two:
         async with RedisStore(one.url) as left, RedisStore(two.url) as right:
             await left._link.call("CLUSTER", "ADDSLOTSRANGE", 0, 8191)
             await right._link.call("CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-            await left._link.call("CLUSTER", "MEET", "127.0.0.1", two.port)
+            await left._link.call("CLUSTER", "MEET", "127.0.0.1", two.port, buses[1])
 
             async def is_whole() -> bool:
                 states = [await store._link.call("CLUSTER", "INFO") for store in (left, right)]
