@@ -45,7 +45,7 @@ def read_config(name: str, group: click.Group) -> Table:
         content = Path(name).read_bytes()
         if len(content) > _LONGEST:
             raise ValueError("too long")  # noqa: TRY301 - told like the others
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise _ending(shown, None, (error.strerror or "cannot be read").lower()) from error
     except ValueError as error:

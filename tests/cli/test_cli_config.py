@@ -99,6 +99,11 @@ def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
         config.read_config(str(tmp_path / "x"), group)
 
 
+def test_a_file_of_a_windows_editor_is_read(write: Callable[[str], str]) -> None:
+    found = config.read_config(write("\ufeff[wait]\r\ntimeout = '30m'\r\n"), group)
+    assert found["wait"] == {"timeout": "30m"}
+
+
 def test_a_missing_file_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--config", "missing.toml", "stats"]) == 2
     assert capsys.readouterr().err == "asyncflow: missing.toml: no such file or directory\n"
