@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from cluster_engines import ENGINES, Engine
-from cluster_failures import FAILURES, RATE, play
+from cluster_failures import FAILURES, LONG_FAILURES, RATE, play
 from cluster_kit import claimed, ids
 
 from asyncflow.cluster import RedisStore
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio
 
 IS_LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
+ALL = FAILURES | LONG_FAILURES if IS_LONG else FAILURES
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", ALL)
 async def test_a_failure_costs_time_and_nothing_else(name: str, tmp_path: Path) -> None:
     jobs, longest = (120, 6.0) if IS_LONG else (30, 2.0)
     with Engine(next(iter(ENGINES.values())), tmp_path) as engine:
-        outcome = await play(FAILURES[name], engine, "test", jobs, longest)
+        outcome = await play(ALL[name], engine, "test", jobs, longest)
     assert (outcome.lost, outcome.doubled, outcome.overlaps) == (0, 0, 0)
     assert bool(outcome.repeated) == ("acknowledged" in name)
     # One more than the rate allows may be on its way when a second begins.

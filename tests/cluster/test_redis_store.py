@@ -226,12 +226,12 @@ async def test_a_queue_is_found_on_its_node_of_a_redis_cluster(tmp_path: Path) -
 
 
 async def test_what_is_past_its_time_is_forgotten(engine: Engine, queue: str) -> None:
-    async with RedisStore(engine.url, queue, retention=0.2) as store:
+    async with RedisStore(engine.url, queue, retention=1.0) as store:
         await store.submit(ids(3))
         await end_all(store, 2)
         await store.tidy()
         assert (await store.status()).kept == 2
-        await pause(0.3)
+        await pause(1.1)
         await store.tidy()
         status = await store.status()
         assert (status.kept, status.watched) == (0, 1)

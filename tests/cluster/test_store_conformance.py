@@ -56,9 +56,9 @@ async def test_what_is_no_id_is_refused(store: AnyStore, bad: str) -> None:
 
 async def test_a_claimed_job_is_nobody_elses_for_the_length_of_the_lease(store: AnyStore) -> None:
     await store.submit(ids(1))
-    [mine] = await claimed(store, lease=0.2)
+    [mine] = await claimed(store, lease=0.8)
     assert await claimed(store, worker="two") == []
-    await pause(0.25)
+    await pause(0.85)
     [theirs] = await claimed(store, worker="two")
     assert theirs.job_id == mine.job_id
     assert theirs.fence > mine.fence
@@ -96,9 +96,9 @@ async def test_a_report_counts_once(store: AnyStore) -> None:
 async def test_a_job_is_due_again_after_its_pause_with_the_state_that_was_left(store: AnyStore) -> None:
     await store.submit(ids(2))
     first, second = await claimed(store, 2)
-    await store.report("one", [again(first, 0.1, state="soon ä"), again(second, 60.0, state="late")])
+    await store.report("one", [again(first, 0.8, state="soon ä"), again(second, 60.0, state="late")])
     assert await claimed(store, 2) == []
-    await pause(0.15)
+    await pause(0.85)
     [found] = await claimed(store, 2)
     assert (found.job_id, found.state, found.added_at) == (first.job_id, "soon ä", first.added_at)
 
@@ -107,8 +107,12 @@ async def test_a_claim_tells_when_to_ask_again(store: AnyStore) -> None:
     assert 0.2 < (await store.claim("one", 1, 30.0)).wait <= 0.25
     await store.submit(ids(1))
     [mine] = await claimed(store)
-    await store.report("one", [again(mine, 0.1)])
-    assert 0 < (await store.claim("one", 1, 30.0)).wait <= 0.1
+    await store.report("one", [again(mine, 60.0)])
+    await store.nudge(ids(1))
+    [mine] = await claimed(store)
+    # Before that is due, and after: never long, since ids may be submitted meanwhile.
+    await store.report("one", [again(mine, 0.2)])
+    assert 0 <= (await store.claim("one", 5, 30.0)).wait <= 0.25
 
 
 async def test_due_jobs_are_claimed_in_the_order_of_their_due_times(store: AnyStore) -> None:
@@ -164,16 +168,17 @@ async def test_all_workers_share_one_rate(store: AnyStore) -> None:
     await store.submit(ids(300))
     await store.set_rate(100.0)
     loop, count = asyncio.get_running_loop(), 0
+    start = loop.time()
     # A second's worth in no time: the bucket holds a fiftieth.
     for worker in ("one", "two"):
         count += len(await claimed(store, 200, worker=worker))
-    assert count <= 4
-    start = loop.time()
+    assert count <= 4 + 100 * (loop.time() - start)
     while loop.time() < start + 0.5:
         claims = await store.claim("one", 200, 30.0)
         count += len(claims.jobs)
         await pause(claims.wait)
-    assert 30 <= count <= 56
+    # How many of them a slow machine comes to take is its own affair.
+    assert 10 <= count <= 4 + 100 * (loop.time() - start)
     await store.set_rate(None)
     assert len(await claimed(store, 200)) == 200
 
@@ -181,10 +186,10 @@ async def test_all_workers_share_one_rate(store: AnyStore) -> None:
 async def test_after_a_429_nobody_polls(store: AnyStore) -> None:
     await store.submit(ids(2))
     [mine] = await claimed(store)
-    await store.report("one", [again(mine)], pause=0.2)
+    await store.report("one", [again(mine)], pause=0.8)
     claims = await store.claim("two", 1, 30.0)
     assert not claims.jobs
-    assert 0 < claims.pause <= 0.2
+    assert 0 < claims.pause <= 0.8
     await pause(claims.pause + 0.02)
     assert len(await claimed(store, 2, worker="two")) == 2
     assert (await store.status()).counts["throttled"] == 1
@@ -275,12 +280,12 @@ async def test_a_slow_consumer_keeps_what_it_was_given(store: AnyStore) -> None:
     await store.submit(ids(2))
     await end_all(store, 2)
     async with (
-        store.events("group", "slow", take_over_after=0.15, auto_acknowledge=False) as slow,
-        store.events("group", "quick", take_over_after=0.15) as quick,
+        store.events("group", "slow", take_over_after=1.0, auto_acknowledge=False) as slow,
+        store.events("group", "quick", take_over_after=1.0) as quick,
     ):
         await some(slow, 2)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(1.6):
                 await anext(quick)
 
 
