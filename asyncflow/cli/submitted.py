@@ -79,7 +79,7 @@ class Submitted:
             lines.append("or with --resubmit-unknown to send them again, which may pay twice")
         if self.states["refused"]:
             reasons = ", ".join(f"{number:,} x {kind.replace('_', ' ')}" for kind, number in self._kinds.most_common())
-            lines.append(f"refused: {reasons}; what may have passed is tried again when you run it again")
+            lines.append(f"refused: {reasons}; run again: only what may be taken by then is sent")
         return lines
 
 
