@@ -224,7 +224,7 @@ class Scene:
         self._tasks.append(asyncio.create_task(worker.run()))
 
     async def consume(
-        self, group: str, consumer: str = "one", *, pause_for: float = 0.0, deaf: bool = False, take_over_after: float = 0.5
+        self, group: str, consumer: str = "one", *, pause_for: float = 0.0, deaf: bool = False, take_over_after: float = 5.0
     ) -> None:
         """Begin a consumer; a *deaf* one handles and never acknowledges."""
 
@@ -377,7 +377,7 @@ async def dead_consumer(scene: Scene) -> None:
     await until(partial(_has, scene, "bills", len(scene.delivered["bills"]) + 3))
     scene.stop("bills deaf")
     scene.hurt()
-    await scene.consume("bills", "two")
+    await scene.consume("bills", "two", take_over_after=0.5)
 
 
 async def _has(scene: Scene, group: str, count: int) -> bool:
