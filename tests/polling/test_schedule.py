@@ -141,6 +141,15 @@ def test_the_limit_holds_for_what_returned_into_an_open_slot_too() -> None:
     assert ids(schedule.take_due(1.02, 1)) == ["1"]
 
 
+def test_one_alone_is_taken_when_it_is_due_and_not_before() -> None:
+    schedule = scheduled(1.0, 1.01, 1.02)
+    assert schedule.take_one(0.9) is None
+    assert [entry.job_id for entry in [schedule.take_one(1.0)] if entry is not None] == ["0"]
+    assert schedule.take_one(1.005) is None
+    schedule.hasten("2", 1.005)
+    assert [entry.job_id for now in (1.01, 1.01, 1.01) if (entry := schedule.take_one(now)) is not None] == ["2", "1"]
+
+
 def test_what_is_discarded_from_an_open_slot_is_passed_over() -> None:
     schedule = scheduled(1.0, 1.02)
     schedule.take_due(1.0, 10)
