@@ -33,6 +33,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 _STYLES = {"fetched": "green", "present": "dim", "missing": "yellow", "failed": "red"}
 _MOST_REASONS = 5
 _PATIENCE = 0.5
+_PASSING = frozenset({"not_media", "wrong_answer"})
+"""Nothing that helps at once, but a host that sends a page instead of a file today may send the file tomorrow."""
 _MOST_WAITING = 1000
 """So many ended jobs may wait for their files before the watch is held up: their records are in memory."""
 
@@ -200,7 +202,7 @@ class Downloading(Companion):
         self._room.set()
         event = self._held.pop(done.job_id, None)
         # What another try may get is left for the next watch on the same journal.
-        if event is not None and not any(problem.transient for problem in done.problems):
+        if event is not None and not any(problem.transient or problem.reason in _PASSING for problem in done.problems):
             self._session.release(event)
 
 

@@ -129,7 +129,7 @@ def test_a_watch_fetches_what_ends_and_a_journal_waits_for_the_files(
     command: Command, service: SimulatorThread, tmp_path: Path
 ) -> None:
     ids = service.seed_jobs(6, kind="mix", duration=60, fate="success")
-    service.trick_media(ids[0], ["picture"])
+    service.trick_media(ids[0], ["redirect_loop"])
     service.trick_media(ids[2], ["busy"] * 20)
     (tmp_path / "ids.txt").write_text("\n".join(ids))
     arguments = ("--download", "out", "--sidecar", "--downloads", "8")
@@ -137,7 +137,7 @@ def test_a_watch_fetches_what_ends_and_a_journal_waits_for_the_files(
     assert first.returncode == ExitCode.LOST, first.stderr
     assert "files: 5 fetched   2 failed" in first.stdout
     assert "1 x the media host failed [HTTP 503]" in first.stdout
-    assert "1 x the link leads to png, which is no video" in first.stdout
+    assert "1 x the link redirects in a circle" in first.stdout
     # What another try may get is tried again by the next watch; what nobody can have is told and done with.
     states = {entry.job_id: entry.state for entry in Journal(tmp_path / "run.db").entries()}
     assert [job_id for job_id, state in states.items() if state == "ended"] == [ids[2]]
@@ -149,6 +149,20 @@ def test_a_watch_fetches_what_ends_and_a_journal_waits_for_the_files(
     assert "1 fetched   6 present" in third.stdout
     assert checksums(tmp_path / "out") == truths(service, ids)
     assert len(list((tmp_path / "out").glob("*.json"))) == 6
+
+
+@pytest.mark.parametrize("trick", ["html", "picture", "empty"])
+def test_what_came_in_the_place_of_a_file_leaves_the_ending_to_the_next_watch(
+    command: Command, service: SimulatorThread, tmp_path: Path, trick: str
+) -> None:
+    [job_id] = service.seed_jobs(kind="video", age=600, fate="success")
+    service.trick_media(job_id, [trick])
+    first = command("watch", job_id, "--journal", "run.db", "--download", "out")
+    assert first.returncode == ExitCode.LOST, first.stderr
+    again = command("resume", "run.db", "--download", "out")
+    assert again.returncode == ExitCode.SUCCEEDED, again.stderr
+    assert checksums(tmp_path / "out") == truths(service, [job_id])
+    assert [entry.state for entry in Journal(tmp_path / "run.db").entries()] == ["handled"]
 
 
 def test_on_a_terminal_there_is_a_picture_and_then_the_summary(service: SimulatorThread, tmp_path: Path) -> None:
