@@ -52,8 +52,8 @@ class AsyncClient(SubmitSide):
     """The service, as coroutines: read a job, wait for it, watch thousands, cancel, ask for links and statistics.
 
     *token* is the API token (`user:<number>-...`) or an async callable that returns it; without it the environment variable
-    USEAPI_TOKEN is read. *base_url* defaults to USEAPI_BASE_URL, else to the service. *session* is an aiohttp session of your
-    own, for proxies and the like: it is used and never closed. *timeout* bounds one request, in seconds; *max_retries* is how
+    USEAPI_TOKEN is read. *base_url* defaults to USEAPI_BASE_URL, else to the service; to another machine without TLS is logged
+    as `token_in_clear_text`. *session* is an aiohttp session of your own, for proxies and the like: it is used and never closed. *timeout* bounds one request, in seconds; *max_retries* is how
     often a read is repeated after a transient error. *concurrency* and *rate* are hard ceilings for requests in flight and
     requests a second; below them `pacer` learns what the service bears. Give two clients the same *pacer* if they share a
     token. *policy* says when jobs are asked about again. *lane* is how reads are sent: "auto" takes the fast lane where that is
