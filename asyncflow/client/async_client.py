@@ -52,13 +52,14 @@ class AsyncClient(SubmitSide):
     """The service, as coroutines: read a job, wait for it, watch thousands, cancel, ask for links and statistics.
 
     *token* is the API token (`user:<number>-...`) or an async callable that returns it; without it the environment variable
-    USEAPI_TOKEN is read. *base_url* defaults to USEAPI_BASE_URL, else to the service; to another machine without TLS is logged
-    as `token_in_clear_text`. *session* is an aiohttp session of your own, for proxies and the like: it is used and never closed. *timeout* bounds one request, in seconds; *max_retries* is how
-    often a read is repeated after a transient error. *concurrency* and *rate* are hard ceilings for requests in flight and
-    requests a second; below them `pacer` learns what the service bears. Give two clients the same *pacer* if they share a
-    token. *policy* says when jobs are asked about again. *lane* is how reads are sent: "auto" takes the fast lane where that is
-    known to be safe and aiohttp's public session elsewhere, "reference" always that session; see `lane`. *hooks* hear of each
-    attempt at a request, of the budget, and of the watches made here: see `asyncflow.telemetry`.
+    USEAPI_TOKEN is read. *base_url* defaults to USEAPI_BASE_URL, else to the service; to another machine without TLS is logged as
+    `token_in_clear_text`. *session* is an aiohttp session of your own, for proxies and the like: it is used and never closed.
+    *timeout* bounds one request, in seconds; *max_retries* is how often a read is repeated after a transient error. *concurrency*
+    and *rate* are hard ceilings for requests in flight and requests a second; below them `pacer` learns what the service bears.
+    Give two clients the same *pacer* if they share a token. *policy* says when jobs are asked about again. *lane* is how reads
+    are sent: "auto" takes the fast lane where that is known to be safe and aiohttp's public session elsewhere, "reference" always
+    that session; see `lane`. *hooks* hear of each attempt at a request, of the budget, and of the watches made here: see
+    `asyncflow.telemetry`.
 
     Nothing is opened before the first request. A client belongs to the event loop of its first request. Errors: `UsageError` for
     what cannot work, before any request is made; every other `AsyncflowError` comes from an answer or from its absence.
