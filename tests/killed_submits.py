@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -86,19 +87,20 @@ class Killed:
             env=environment_of(self._service.url, settings),
             text=True,
         )
+        is_time = kill_when
         if kill_at is not None:
-
-            def kill_when() -> bool:
-                return self._service.stats().by_kind.get("submit", 0) >= kill_at
-
-        if kill_when is not None:
-            while not kill_when() and process.poll() is None:
+            is_time = partial(self._has_come, kill_at)
+        if is_time is not None:
+            while not is_time() and process.poll() is None:
                 with_patience(process, 0.02)
             with_patience(process, self._random.uniform(0, 0.1))
             process.kill()
         output, _ = process.communicate(timeout=600)
-        assert process.returncode == -signal.SIGKILL or kill_when is None or process.returncode in {0, 1, 5}
+        assert process.returncode == -signal.SIGKILL or is_time is None or process.returncode in {0, 1, 5}
         return subprocess.CompletedProcess(process.args, process.returncode, output)
+
+    def _has_come(self, number: int) -> bool:
+        return self._service.stats().by_kind.get("submit", 0) >= number
 
     def made(self) -> Counter[str]:
         """Return how many jobs the service has made of each line, by its prompt."""
