@@ -44,12 +44,12 @@ _log = logging.getLogger("asyncflow.cluster")
 _MARGIN = 0.1
 """The share of a lease that a poll does not use, at most a second of it: its report must arrive, and clocks drift."""
 
-_AHEAD = 0.05
+_AHEAD = 0.1
 """Seconds' worth of polls that are claimed ahead: they are what waits for the end of a lease should this worker die."""
 
-_MOST_AHEAD = 200
+_MOST_AHEAD = 400
 _BATCH = 500
-_LINGER = 0.01
+_LINGER = 0.03
 """Seconds for which the next reports gather: one call for twenty costs little more than one for one."""
 
 _LONG_PAUSE = 0.5
@@ -227,7 +227,7 @@ class WorkerCore:
     def _wanted(self) -> int:
         """Return how many jobs to claim: as many as go out within the next moment, and none for less than half of those."""
         stats = self._pacer.stats()
-        ahead = max(1, min(int(stats.rate * _AHEAD), self._settings.concurrency, _MOST_AHEAD))
+        ahead = max(1, min(int(stats.rate * _AHEAD), self._settings.concurrency * 3, _MOST_AHEAD))
         if stats.circuit == "open":
             ahead = 1
         self._low = ahead // 2
