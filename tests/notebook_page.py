@@ -40,7 +40,7 @@ class Read(HTMLParser):
 
 
 def shown(value: object) -> list[str]:
-    html = value._repr_html_() if hasattr(value, "_repr_html_") else str(value)
+    html = str(getattr(value, "_repr_html_", value.__str__)())
     for secret in ("jo-ann", "s3cret", "1104093012448", "a red kite", EMAIL.encode().hex()):
         assert secret not in html
     return Read(html).texts

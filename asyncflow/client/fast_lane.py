@@ -123,19 +123,19 @@ class Link(asyncio.BufferedProtocol):
     )
 
     def __init__(self, lane: FastLane, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport) -> None:
-        self.connection = connection
-        self.protocol = protocol
-        self.transport = transport
+        self.connection: Connection = connection
+        self.protocol: ResponseHandler = protocol
+        self.transport: asyncio.Transport = transport
         self.waiter: asyncio.Future[bytes | None] | None = None
-        self.at = inf
-        self.is_open = True
-        self.is_over = False
-        self.is_parsed = False
-        self.was_used = False
-        self.used_at = 0.0
+        self.at: float = inf
+        self.is_open: bool = True
+        self.is_over: bool = False
+        self.is_parsed: bool = False
+        self.was_used: bool = False
+        self.used_at: float = 0.0
         self.error: Exception | None = None
-        self._part = b""
-        self.lane = lane
+        self._part: bytes = b""
+        self.lane: FastLane = lane
 
     def send(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
         """Send a request whose answer is to be whole *at* that time."""
