@@ -14,7 +14,9 @@ from cli_jobs import FAILED, NOON, OK, job
 from asyncflow import Abandoned, Ended, Failure, FlowJob, Media, Problem
 from asyncflow.report import Captchas, Credits, Ledger, Reason, RunReport, Timeline
 from asyncflow.report.charts import box_plot, columns
+from asyncflow.report.page import page
 from asyncflow.report.records import Durations
+from asyncflow.report.table import table
 from asyncflow.report.words import clock, money, per_cent, span
 
 if TYPE_CHECKING:
@@ -36,6 +38,10 @@ def run(jobs: int = 5, **models: str) -> RunReport:
     ledger.take(Abandoned("x", Problem("not_found")))
     later = NOON + timedelta(minutes=12)
     return ledger.report(running=2, requests=40, polls=30, failed_polls=1, began_at=NOON, ended_at=later)
+
+
+def test_a_report_shows_itself_as_the_table_and_the_page() -> None:
+    assert (EMPTY.text(), EMPTY.html()) == (table(EMPTY), page(EMPTY))
 
 
 def test_the_table_tells_all() -> None:
