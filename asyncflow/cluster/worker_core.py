@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from math import isinf
 from random import Random
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,6 +19,7 @@ from msgspec.structs import replace
 from asyncflow.cluster.lease import Lease, leased, state_of
 from asyncflow.cluster.store import Report
 from asyncflow.errors import AsyncflowError, RateLimitedError, StoreError
+from asyncflow.pacing import Priority
 from asyncflow.polling import Schedule
 from asyncflow.watcher.crew import Crew
 from asyncflow.watcher.outlook import Outlook
@@ -221,8 +223,12 @@ class WorkerCore:
 
     def _held_back(self) -> float:
         """Return for how many seconds the client's own budget lets nothing go."""
-        paused_until = self._pacer.stats().paused_until
-        return 0.0 if paused_until is None else paused_until - self._loop.time()
+        stats, now = self._pacer.stats(), self._loop.time()
+        if stats.circuit == "open":
+            # A job that was claimed too early lapses when the probe's turn comes, and takes the turn with it.
+            delay = self._pacer.peek(now, Priority.NUDGED)
+            return 0.0 if isinf(delay) else delay
+        return 0.0 if stats.paused_until is None else stats.paused_until - now
 
     def _wanted(self) -> int:
         """Return how many jobs to claim: as many as go out within the next moment, and none for less than half of those."""
