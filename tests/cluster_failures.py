@@ -34,7 +34,7 @@ from asyncflow.simulator import Faults, Simulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-__all__ = ["FAILURES", "LONG_FAILURES", "Outcome", "play"]
+__all__ = ["FAILURES", "LEASE", "LONG_FAILURES", "RATE", "Gate", "Outcome", "Scene", "play", "say"]
 
 LEASE = 1.0
 RATE = 75.0
@@ -128,8 +128,8 @@ class Gate:
         under_way.clear()
 
     @asynccontextmanager
-    async def standing(self) -> AsyncIterator[Gate]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+    async def standing(self, host: str = "127.0.0.1") -> AsyncIterator[Gate]:
+        server = await asyncio.start_server(self._serve, host, 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
