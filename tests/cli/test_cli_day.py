@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from cli_processes import LAUNCH, environment_of
@@ -57,7 +58,8 @@ def test_a_manifest_becomes_files_though_it_is_killed_twice(tmp_path: Path) -> N
                 deadline = time.monotonic() + 120  # noqa: TID251 - another process is waited for
                 while len(files_in(out)) < JOBS * stage // 3 and process.poll() is None:
                     assert time.monotonic() < deadline  # noqa: TID251 - another process is waited for
-                    time.sleep(0.02)  # noqa: TID251 - another process is waited for
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=0.02)
                 process.kill()
             output, _ = process.communicate(timeout=300)
         assert process.returncode == 0, output.decode()

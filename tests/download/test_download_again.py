@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -155,7 +156,8 @@ def wait_for_files(folder: Path, number: int, process: subprocess.Popen[bytes]) 
     deadline = time.monotonic() + 60  # noqa: TID251 - another process is waited for
     while len(files_in(folder)) < number and process.poll() is None:
         assert time.monotonic() < deadline  # noqa: TID251 - another process is waited for
-        time.sleep(0.01)  # noqa: TID251 - another process is waited for
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.01)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, *[signal.SIGTERM] * LONG])
