@@ -192,7 +192,7 @@ async def test_a_nudged_job_goes_before_the_others() -> None:
 @pytest.mark.virtual_time
 async def test_stats_add_up() -> None:
     slow = RateLimitedError("slow", transient=True)
-    service = Service(LIFE, trouble=lambda job_id, at: slow if job_id == "j3" and at < 9 else None)
+    service = Service(LIFE, trouble=lambda job_id, at: slow if job_id == "j3" and at < 6 else None)
     watcher = JobWatcher(service.read, IDS[:10], policy=every(5))
     assert watcher.stats().watched == 10
     assert watcher.stats().next_poll is None
