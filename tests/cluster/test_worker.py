@@ -203,6 +203,24 @@ async def test_a_429_pauses_all_workers() -> None:
     assert all(at >= 30 for at in reads[1:])
 
 
+async def test_a_worker_is_back_soon_after_an_outage_that_was_longer_than_its_leases() -> None:
+    """The probes of a long outage are further apart than a lease is long: a job claimed between them would lapse in hand."""
+
+    def answer(job_id: str, now: float) -> Job:
+        if now < 1200:
+            raise TransportError("refused", transient=True)
+        return FlowJob(job_id, status="completed", kind="video")
+
+    store, service = virtual_store(), Service(answer)
+    worker = Worker(service, store, lease=5.0)
+    async with working(worker):
+        events = await events_of(store.watch(ids(20)))
+        assert asyncio.get_running_loop().time() < 1200 + 120
+    assert sum(isinstance(event, Ended) for event in events) == 20
+    assert len(service.reads) < 150
+    assert worker.stats().lapsed == 0
+
+
 async def test_a_drained_worker_reports_what_is_under_way_and_gives_the_rest_back() -> None:
     store, service = virtual_store(), Service(latency=3.0)
     await store.submit(ids(200))
