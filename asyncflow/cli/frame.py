@@ -53,7 +53,7 @@ def plain(line: Line) -> str:
 
 def frame(
     tally: Tally,
-    gauges: Gauges,
+    gauges: Gauges | None,
     title: tuple[str, str],
     elapsed: float,
     now: float,
@@ -64,8 +64,8 @@ def frame(
 ) -> list[Line]:
     """Return the picture at *now*, no larger than *size*, columns and rows.
 
-    *expect* says how long a job will have lived when it ends, or None. *elapsed* is the age of the watch in seconds. *extra* are
-    lines of others.
+    *gauges* are None where others poll. *expect* says how long a job will have lived when it ends, or None. *elapsed* is the age
+    of the watch in seconds. *extra* are lines of others.
     """
     columns, rows = size
     width = max(min(columns, 2 * _PANEL + _GAP + _MARGIN) - _MARGIN, 20)
@@ -73,7 +73,7 @@ def frame(
         _title(title, elapsed, width),
         _bar(tally, width - _MARGIN),
         _counts(tally, width),
-        _instruments(gauges),
+        *([] if gauges is None else [_instruments(gauges)]),
         *([("  ", ""), *line] for line in extra),
         _trouble(tally),
         [],

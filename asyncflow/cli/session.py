@@ -69,7 +69,8 @@ class Watch(Protocol):
 class Session:
     """A watch through *client*, counted by *tally*, shown by `feeds` and accompanied by `companions`.
 
-    *title* is what it is and of what. A companion may set `source` to watch by other means than a `JobWatcher` of this process.
+    *title* is what it is and of what. A companion may set `source` to watch by other means than a `JobWatcher` of this process,
+    and `others_poll` if that makes no requests here.
     """
 
     def __init__(self, client: "AsyncClient", tally: Tally, policy: Policy, title: tuple[str, str]) -> None:
@@ -80,6 +81,7 @@ class Session:
         self.companions: Sequence[Companion] = ()
         self.journal: Journal | None = None
         self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], Watch] = self._watch_here
+        self.others_poll = False
         self.title = title
         self._watcher: Watch | None = None
         self._held: Counter[tuple[str, str]] = Counter()
@@ -194,8 +196,10 @@ class Session:
         """Return how the watch is doing, None before it has begun."""
         return None if self._watcher is None else self._watcher.stats()
 
-    def gauges(self) -> Gauges:
-        """Return the instruments of this moment."""
+    def gauges(self) -> Gauges | None:
+        """Return the instruments of this moment, None where others poll."""
+        if self.others_poll:
+            return None
         now = asyncio.get_running_loop().time()
         pacer = self.client.pacer.stats()
         requests = sum(pacer.starts.values())

@@ -64,6 +64,7 @@ class Storing(Companion):
             raise Ending("--store and --journal do the same: give one of them", ExitCode.USAGE)
         async with open_store(self._url, self._queue) as store:
             self._place = f"queue {one_line(self._queue)} at {one_line(store.place)}"
+            session.others_poll = True
             session.source = lambda job_ids, times, _: store.watch(job_ids, timeout=times.watch)
             yield
 

@@ -16,14 +16,18 @@ __all__ = ["progress_line", "summary"]
 _MOST_REASONS = 5
 
 
-def summary(tally: Tally, gauges: Gauges, elapsed: float) -> list[Line]:
-    """Return the summary of a watch that took *elapsed* seconds: a table by kind if there is more than one job."""
+def summary(tally: Tally, gauges: Gauges | None, elapsed: float) -> list[Line]:
+    """Return the summary of a watch that took *elapsed* seconds: a table by kind if there is more than one job.
+
+    *gauges* are None where others polled.
+    """
     lines: list[Line] = [[(f"{count(tally.done, 'job')} in {span(elapsed)}", "bold")]]
     if tally.done > 1:
         lines += [[], *_table(tally)]
     lines += [[], *_reasons(tally)] if tally.reasons else []
     worth = _worth(tally.ledger.report()) if tally.done > 1 else []
-    return [*lines, [], *worth, _requests(tally, gauges, elapsed)]
+    requests = [] if gauges is None else [_requests(tally, gauges, elapsed)]
+    return [*lines, [], *worth, *requests]
 
 
 def _table(tally: Tally) -> list[Line]:
@@ -73,7 +77,7 @@ def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:
     return [("; ".join(parts), "dim")]
 
 
-def progress_line(tally: Tally, gauges: Gauges, elapsed: float) -> str:
+def progress_line(tally: Tally, gauges: Gauges | None, elapsed: float) -> str:
     """Return how far a watch is, in one line of text."""
     digits = len(f"{tally.total:,}")
     parts = [f"{elapsed:>5.0f} s  {tally.done:>{digits},} of {tally.total:,}"]
@@ -82,4 +86,6 @@ def progress_line(tally: Tally, gauges: Gauges, elapsed: float) -> str:
         for outcome, word in WORDS.items()
         if outcome is Outcome.SUCCEEDED or tally.ended[outcome]
     ]
-    return "   ".join([*parts, f"{gauges.rate:.0f} requests/s"])
+    if gauges is not None:
+        parts.append(f"{gauges.rate:.0f} requests/s")
+    return "   ".join(parts)

@@ -109,6 +109,13 @@ def test_ten_thousand_jobs_are_drawn_in_no_time() -> None:
     assert min(timeit.repeat(lambda: drawn(tally, 160, 50), number=1, repeat=10, timer=time.process_time)) < 0.02
 
 
+def test_where_others_poll_no_requests_are_counted() -> None:
+    lines = frame(busy_tally(), None, ("asyncflow watch", "12 jobs"), 67.0, 100.0, size=(80, 24), expect=expected)
+    assert [plain(line) for line in lines] == [line for line in drawn(busy_tally()) if "requests" not in line]
+    assert texts(summary(busy_tally(), None, 60.0))[-1] == "2 of 3 files"
+    assert progress_line(busy_tally(), None, 7.0).endswith("1 failed")
+
+
 def texts(lines: list[Line]) -> list[str]:
     return [plain(line) for line in lines]
 

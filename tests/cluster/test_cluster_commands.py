@@ -202,8 +202,9 @@ def test_a_watch_over_a_store_prints_what_workers_see(
     code, _, err = asyncflow("watch", *job_ids, "--store", engine.url, "--journal", str(tmp_path / "run.db"))
     assert code == 2
     assert "give one of them" in err
-    code, _, err = asyncflow("watch", *service.seed_jobs(1), "--store", engine.url, "--timeout", "300ms")
+    code, out, err = asyncflow("watch", *service.seed_jobs(1), "--store", engine.url, "--timeout", "300ms")
     assert code == 3
+    assert "request" not in out + err
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------------
