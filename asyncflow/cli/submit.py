@@ -11,7 +11,6 @@ from typing import Any, TypedDict, Unpack
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from asyncflow import AsyncflowError, Journal, Submission, SubmitBatch
 from asyncflow.cli.endings import Ending, Interrupted
@@ -23,11 +22,16 @@ from asyncflow.cli.options import POSITIVE, as_duration, color_option, json_opti
 from asyncflow.cli.outlet import Outlet, complain, emit
 from asyncflow.cli.service import open_client
 from asyncflow.cli.session import heard, run
+from asyncflow.cli.storing import STORING
 from asyncflow.cli.submitted import Submitted
 from asyncflow.cli.watch import COMPANIONS, follow, watch
 from asyncflow.cli.words import count, one_line
 
 __all__ = ["submit"]
+
+_BESIDE = tuple(companion for companion in COMPANIONS if companion is not STORING)
+"""What may run beside the watch that follows; that one has a journal, and no store therefore."""
+_NO_JOURNAL = "without one, the ids of the jobs are printed by --json alone"
 
 
 class SubmitFlags(TypedDict):
@@ -41,7 +45,7 @@ class SubmitFlags(TypedDict):
 
 def _watch_options(command: Any) -> Any:  # noqa: ANN401 - click's decorators
     """Add the options of what may run beside the watch that follows."""
-    for companion in reversed(COMPANIONS):
+    for companion in reversed(_BESIDE):
         for option in reversed(companion.options):
             command = option(command)
     return command
@@ -91,10 +95,7 @@ Environment: USEAPI_TOKEN, USEAPI_BASE_URL, NO_COLOR
 @_watch_options
 @quiet_option
 @color_option
-@click.pass_context
 def submit(
-    ctx: click.Context,
-    /,
     *,
     manifest: str,
     journal: str | None,
@@ -113,12 +114,13 @@ def submit(
 
     MANIFEST is a file of JSON lines or CSV, - for standard input.
     """
+    # All are made, not only the first, so that what they refuse is refused before anything is paid for.
+    beside = [companion.make(watching) for companion in _BESIDE]
     # Whoever wants something beside the watch wants the watch.
-    beside = watching.keys() - {"no_color", "timeout"}
-    asked = {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
-    is_watched = is_watched or any(ctx.get_parameter_source(name) in asked for name in beside)
-    if journal is None and not (is_dry or (as_json and not is_watched)):
-        raise Ending("name a --journal; without one, the ids of the jobs are printed by --json alone", ExitCode.USAGE)
+    is_watched = is_watched or any(beside)
+    if journal is None and not is_dry and (is_watched or not as_json):
+        why = "the watch takes the jobs from there" if is_watched else _NO_JOURNAL
+        raise Ending(f"name a --journal; {why}", ExitCode.USAGE)
     entries = _entries(manifest, form, journal)
     if is_dry:
         _tell_what_would_be_sent(entries, journal)

@@ -140,6 +140,33 @@ def test_an_option_of_the_watch_wants_the_watch(command: Command, batch: Path) -
     assert (done.returncode, "--journal" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("table", ["submit", "defaults"])
+def test_a_file_of_settings_may_want_the_watch_too(command: Command, batch: Path, tmp_path: Path, table: str) -> None:
+    (tmp_path / "asyncflow.toml").write_text(f"[{table}]\ndownload = 'out'\n", "utf-8")
+    done = command("--config", "asyncflow.toml", "submit", batch.name, "--journal", "run.db")
+    assert (done.returncode, "3 jobs in" in done.stdout) == (0, True)
+    assert list((tmp_path / "out").glob("[!.]*")) != []
+    done = command("--config", "asyncflow.toml", "submit", batch.name, "--json")
+    assert (done.returncode, done.stderr) == (2, "asyncflow: name a --journal; the watch takes the jobs from there\n")
+
+
+@pytest.mark.parametrize(("option", "other"), [("--sidecar", "--download"), ("--web-stay", "--web")])
+def test_what_the_watch_will_refuse_is_refused_before_anything_is_sent(
+    command: Command, batch: Path, service: SimulatorThread, option: str, other: str
+) -> None:
+    done = command("submit", batch.name, "--journal", "run.db", "--watch", option)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert other in done.stderr
+    assert service.submits() == []
+
+
+def test_a_store_is_no_matter_of_a_batch(command: Command, batch: Path, service: SimulatorThread) -> None:
+    done = command("submit", batch.name, "--journal", "run.db", "--watch", "--store", "redis://127.0.0.1:9/0")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("asyncflow: no such option '--store'")
+    assert service.submits() == []
+
+
 def test_a_bad_end_of_a_job_is_that_of_the_command(command: Command) -> None:
     text = line(0, body={"prompt": "kite #failed"})
     assert command("submit", "-", "--journal", "run.db", "--watch", stdin=text.encode()).returncode == 1
