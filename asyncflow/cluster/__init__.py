@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
     from asyncflow.cluster.store_watch import StoreWatch
     from asyncflow.cluster.worker import Worker
-    from asyncflow.cluster.worker_core import WorkerStats
+    from asyncflow.cluster.worker_stats import WorkerStats
 
 __all__ = [
     "Delivery",
@@ -41,7 +41,7 @@ _ROOMS = {
     "StoreWatch": "store_watch",
     "WatchStore": "store",
     "Worker": "worker",
-    "WorkerStats": "worker_core",
+    "WorkerStats": "worker_stats",
     "serve_health": "health",
 }
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from asyncflow.cluster.store import StoreStatus, WatchStore
     from asyncflow.cluster.worker import Worker
-    from asyncflow.cluster.worker_core import WorkerStats
+    from asyncflow.cluster.worker_stats import WorkerStats
 
 __all__ = ["metrics", "serve_health"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncflow.cluster.store import StoreStatus, WatchStore
-    from asyncflow.cluster.worker_core import WorkerStats
+    from asyncflow.cluster.worker_stats import WorkerStats
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
     from asyncflow.records import Job
