@@ -141,12 +141,13 @@ def test_an_option_of_the_watch_wants_the_watch(command: Command, batch: Path) -
 
 
 @pytest.mark.parametrize("table", ["submit", "defaults"])
-def test_a_file_of_settings_may_want_the_watch_too(command: Command, batch: Path, tmp_path: Path, table: str) -> None:
+def test_a_file_of_settings_may_want_the_watch_too(command: Command, tmp_path: Path, table: str) -> None:
     (tmp_path / "asyncflow.toml").write_text(f"[{table}]\ndownload = 'out'\n", "utf-8")
-    done = command("--config", "asyncflow.toml", "submit", batch.name, "--journal", "run.db")
-    assert (done.returncode, "3 jobs in" in done.stdout) == (0, True)
+    image = line(0, path="google-flow/images").encode()
+    done = command("--config", "asyncflow.toml", "submit", "-", "--journal", "run.db", stdin=image)
+    assert (done.returncode, "1 job in" in done.stdout) == (0, True)
     assert list((tmp_path / "out").glob("[!.]*")) != []
-    done = command("--config", "asyncflow.toml", "submit", batch.name, "--json")
+    done = command("--config", "asyncflow.toml", "submit", "-", "--json", stdin=image)
     assert (done.returncode, done.stderr) == (2, "asyncflow: name a --journal; the watch takes the jobs from there\n")
 
 
