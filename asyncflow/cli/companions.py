@@ -10,16 +10,19 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import click
+from click.core import ParameterSource
+
 from asyncflow.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Collection, Mapping, Sequence
 
     from asyncflow import Event
     from asyncflow.cli.frame import Line
     from asyncflow.cli.session import Session
 
-__all__ = ["Companion", "CompanionOptions"]
+__all__ = ["Companion", "CompanionOptions", "refuse_without"]
 
 
 class Companion:
@@ -69,3 +72,17 @@ class CompanionOptions:
 
     options: Sequence[Callable[[Any], Any]]
     make: Callable[[Mapping[str, Any]], Companion | None]
+
+
+def refuse_without(option: str, names: Collection[str]) -> None:
+    """Raise `click.UsageError` if the command line has a parameter of *names*, which say something to *option* alone.
+
+    In the environment and in a file of settings they are defaults, and wait for their use.
+    """
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name in names and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} is about {option}: give that too", context)

@@ -12,7 +12,7 @@ import anyio
 import click
 
 from asyncflow import Ended
-from asyncflow.cli.companions import Companion, CompanionOptions
+from asyncflow.cli.companions import Companion, CompanionOptions, refuse_without
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.sizes import parse_size, size
 from asyncflow.cli.tally import Speed
@@ -208,10 +208,7 @@ class Downloading(Companion):
 
 def _make(flags: Mapping[str, Any]) -> Downloading | None:
     if flags["download"] is None:
-        given = [name for name in ("template", "sidecar", "download_rate") if flags[name]]
-        if given:
-            option = {"template": "--name"}.get(given[0], f"--{given[0].replace('_', '-')}")
-            raise click.UsageError(f"{option} is about --download: give that too")
+        refuse_without("--download", ("template", "sidecar", "download_rate", "downloads"))
         return None
     return Downloading(flags["download"], options_of(flags))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asyncflow import UsageError
-from asyncflow.cli.companions import Companion, CompanionOptions
+from asyncflow.cli.companions import Companion, CompanionOptions, refuse_without
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.words import one_line
@@ -78,7 +78,10 @@ class Storing(Companion):
 
 
 def _make(values: Mapping[str, Any]) -> Storing | None:
-    return None if values.get("store") is None else Storing(values["store"], values["queue"])
+    if values.get("store") is None:
+        refuse_without("--store", ("queue",))
+        return None
+    return Storing(values["store"], values["queue"])
 
 
 STORING = CompanionOptions(

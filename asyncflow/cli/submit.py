@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from asyncflow import AsyncflowError, Journal, Submission, SubmitBatch
+from asyncflow.cli.companions import refuse_without
 from asyncflow.cli.endings import Ending, Interrupted
 from asyncflow.cli.exit_codes import ExitCode, graver
 from asyncflow.cli.ids import read_source, text_of
@@ -118,6 +119,8 @@ def submit(
     beside = [companion.make(watching) for companion in _BESIDE]
     # Whoever wants something beside the watch wants the watch.
     is_watched = is_watched or any(beside)
+    if not is_watched:
+        refuse_without("--watch", ("timeout",))
     if journal is None and not is_dry and (is_watched or not as_json):
         why = "the watch takes the jobs from there" if is_watched else _NO_JOURNAL
         raise Ending(f"name a --journal; {why}", ExitCode.USAGE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import asyncflow
-from asyncflow.cli.companions import Companion, CompanionOptions
+from asyncflow.cli.companions import Companion, CompanionOptions, refuse_without
 from asyncflow.cli.endings import Ending
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.outlet import complain
@@ -175,10 +175,10 @@ def _forget(*_: object) -> None:
 
 
 def _make(flags: Mapping[str, Any]) -> Web | None:
-    address, is_acting, stays = flags["web"], flags["allow_actions"], flags["web_stay"]
-    if address is None and (is_acting or stays):
-        raise click.UsageError(f"{'--allow-actions' if is_acting else '--web-stay'} is about the page: give --web too")
-    return None if address is None else Web(address, is_acting=is_acting, stays=stays)
+    if flags["web"] is None:
+        refuse_without("--web", ("allow_actions", "web_stay"))
+        return None
+    return Web(flags["web"], is_acting=flags["allow_actions"], stays=flags["web_stay"])
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (

@@ -103,6 +103,8 @@ def test_quiet_says_what_went_wrong_and_nothing_else(command: Command, service: 
         (["download", "--journal", "missing.db", "--into", "out"], "missing"),
         (["watch", "{id}", "--sidecar"], "--sidecar is about --download"),
         (["watch", "{id}", "--name", "x"], "--name is about --download"),
+        (["watch", "{id}", "--downloads", "4"], "--downloads is about --download"),
+        (["watch", "{id}", "--queue", "x"], "--queue is about --store"),
         (["watch", "{id}", "--download", "ids.txt"], "it is no folder"),
     ],
 )

@@ -161,6 +161,35 @@ def test_what_the_watch_will_refuse_is_refused_before_anything_is_sent(
     assert service.submits() == []
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--timeout", "5m"], "--timeout is about --watch"),
+        (["--downloads", "8"], "--downloads is about --download"),
+        (["--download-rate", "5MB"], "--download-rate is about --download"),
+        (["--name", "{digest}-{index}.{ext}", "--dry-run"], "--name is about --download"),
+        (["--allow-actions"], "--allow-actions is about --web"),
+    ],
+)
+def test_what_only_a_watch_reads_is_refused_without_one(
+    command: Command, batch: Path, service: SimulatorThread, arguments: list[str], told: str
+) -> None:
+    done = command("submit", batch.name, "--journal", "run.db", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"asyncflow: {told}: give that too; see asyncflow submit --help\n"
+    assert service.submits() == []
+
+
+def test_what_only_a_watch_reads_may_be_a_default(command: Command, batch: Path, tmp_path: Path) -> None:
+    (tmp_path / "asyncflow.toml").write_text(
+        '[defaults]\ntimeout = "5m"\nsidecar = true\nqueue = "q"\nweb-stay = true\n', "utf-8"
+    )
+    settings = {"ASYNCFLOW_CONFIG": "asyncflow.toml", "ASYNCFLOW_SUBMIT_DOWNLOADS": "8", "ASYNCFLOW_QUEUE": "q"}
+    done = command("submit", batch.name, "--journal", "run.db", settings=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 jobs in" not in done.stdout
+
+
 def test_a_store_is_no_matter_of_a_batch(command: Command, batch: Path, service: SimulatorThread) -> None:
     done = command("submit", batch.name, "--journal", "run.db", "--watch", "--store", "redis://127.0.0.1:9/0")
     assert (done.returncode, done.stdout) == (2, "")

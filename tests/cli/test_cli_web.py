@@ -140,8 +140,8 @@ def test_a_resumed_watch_shows_what_the_one_before_had(start: Start, service: Si
         (["dashboard", "odd.db"], "odd.db"),
         (["watch", JOB_ID, "--web=127.0.0.1:99999"], "is no HOST:PORT"),
         (["watch", JOB_ID, "--web=192.0.2.1:1"], "cannot listen at 192.0.2.1 port 1"),
-        (["watch", JOB_ID, "--allow-actions"], "--allow-actions is about the page"),
-        (["watch", JOB_ID, "--web-stay"], "--web-stay is about the page"),
+        (["watch", JOB_ID, "--allow-actions"], "--allow-actions is about --web: give that too"),
+        (["watch", JOB_ID, "--web-stay"], "--web-stay is about --web: give that too"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
