@@ -39,6 +39,8 @@ _FADING: Final = 0.1
 _MOST_PRICE: Final = 1e4
 _CELLS: Final = 5.0
 _FORMAT: Final = 1
+# Seconds: a record is kept for a week, so what is said to have taken longer than a month has been garbled.
+_LONGEST: Final = 30 * 86_400.0
 
 # Median and standard deviation of the logarithm, wider than what was seen of each kind: these are hints.
 _PRIORS: Final = {"video": (100.0, 0.4), "image": (30.0, 0.5), "music": (140.0, 0.3)}
@@ -238,9 +240,11 @@ class PollPolicy:
 
     def load(self, state: dict[str, Any]) -> None:
         """Take up what `save` returned; what is not understood is passed over, as all of it can be learned again."""
-        if state.get("format") != _FORMAT or not isinstance(state.get("kinds"), list):
-            return
-        kinds: list[Any] = state["kinds"]
+        match state:
+            case {"format": known_format, "kinds": [*kinds]} if known_format == _FORMAT:
+                pass
+            case _:
+                return
         for item in kinds:
             match item:
                 case [str(service), str(kind), str(model), [*durations]]:
@@ -289,4 +293,4 @@ class PollPolicy:
 
 
 def _is_duration(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= _LONGEST

@@ -136,7 +136,7 @@ def test_a_clock_that_runs_ahead_is_no_harm() -> None:
     assert 1.0 <= policy.next_poll(VIDEO, math.nan, 1) <= 15.0
 
 
-@pytest.mark.parametrize("duration", [-1.0, math.inf, math.nan])
+@pytest.mark.parametrize("duration", [-1.0, math.inf, math.nan, 1e308, 32 * 86_400.0, 10**400])
 def test_what_cannot_be_a_duration_is_not_learned(duration: float) -> None:
     policy = PollPolicy()
     policy.learn(VIDEO, duration)
@@ -250,12 +250,20 @@ def test_what_was_learned_can_be_saved_and_loaded() -> None:
     "state",
     [
         {},
+        [],
+        None,
         {"format": 2, "kinds": [["a", "b", "c", [1.0]]]},
         {"format": 1},
         {"format": 1, "kinds": 7},
         {
             "format": 1,
-            "kinds": [["a", "b", [1.0]], "x", ["a", "b", 3, [1.0]], ["a", "b", "c", 4.0], ["a", "b", "c", ["x", -1, True]]],
+            "kinds": [
+                ["a", "b", [1.0]],
+                "x",
+                ["a", "b", 3, [1.0]],
+                ["a", "b", "c", 4.0],
+                ["a", "b", "c", ["x", -1, True, 10**400]],
+            ],
         },
     ],
 )
