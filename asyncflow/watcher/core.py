@@ -138,6 +138,8 @@ class Core:
         number = self._added
         for job_id in job_ids:
             at = now + first_poll(number)
+            if not -inf < at < inf:
+                raise UsageError(f"the policy's first_poll gave {at - now} instead of seconds")
             if add(Entry(job_id, now, now, now), at):
                 number += 1
                 if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids

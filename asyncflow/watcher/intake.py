@@ -131,7 +131,7 @@ class Intake:
             if job_ids and self._sink is not None:
                 try:
                     self._take_in(_checked(job_ids))
-                except UsageError as error:
+                except Exception as error:  # noqa: BLE001 - a user's own policy may raise anything, and the event loop would swallow it
                     self._sink.fail(error)
 
         async for job_id in source:

@@ -47,9 +47,14 @@ class Outlook:
             self._running[entry.key] -= 1
 
     def expected_end_at(self, key: Key, age: float) -> datetime | None:
-        """Return when a running job of *age* seconds will probably have ended, None where nothing is known."""
+        """Return when a running job of *age* seconds will probably have ended, None where nothing is known that makes a date."""
         duration = self._policy.expected_duration(key, age)
-        return None if duration is None else self._wall_clock() + timedelta(seconds=max(duration - age, 0.0))
+        if duration is None:
+            return None
+        try:
+            return self._wall_clock() + timedelta(seconds=max(duration - age, 0.0))
+        except (ValueError, OverflowError):
+            return None  # what is no date is no news, and a user's own policy may say anything
 
     def last_end_at(self, now: float) -> datetime | None:
         """Return when the last of the jobs that have been read will probably have ended; None if that is known of none."""

@@ -129,6 +129,9 @@ class Judge:
             self._tally.moved(previous, job.status)
             self._desk.tell(Changed(job, previous, self._outlook.expected_end_at(key, age)), entry)
         pause = self._policy.next_poll(key, age, entry.polls)
+        if not -inf < pause < inf:
+            # It would have no place in the schedule, and never be polled again.
+            raise UsageError(f"the policy's next_poll gave {pause} instead of seconds")
         priority = REST if self._ranking is None else self._ranking.priority(key, age, pause)
         if self.limits.are_set:
             self._again(entry, now, pause, priority, job)
