@@ -1,8 +1,11 @@
 """`asyncflow report`: what the jobs of a journal, or of a file of events, cost and what they were worth."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
+from stat import S_IMODE
 from typing import Any, TypeVar
 
 import click
@@ -82,13 +85,31 @@ def report(*, source: str, as_json: bool, page: str | None, prices: Mapping[str,
 
 
 def write_page(path: Path, drawn: RunReport) -> None:
-    """Write *drawn* as a page, or as JSON where *path* ends so. `Ending` if it cannot be written."""
+    """Write *drawn* as a page, or as JSON where *path* ends so. If that fails, a file there stays as it was: `Ending`."""
     content = msgspec.json.encode(drawn) if path.suffix == ".json" else drawn.html().encode()
     try:
-        path.write_bytes(content)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)  # a pipe or a device, which nothing can take the place of
+        else:
+            _put_in_place(Path(os.path.realpath(path)), content)
     except OSError as error:
         reason = (error.strerror or "cannot be written").lower()
         raise Ending(f"{one_line(str(path))}: {reason}", ExitCode.USAGE) from error
+
+
+def _put_in_place(path: Path, content: bytes) -> None:
+    """Have the file *path* hold *content*, or what it held before."""
+    part = path.with_name(f".{token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # some file systems say only now that they are full
+        if path.exists():
+            part.chmod(S_IMODE(path.stat().st_mode))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_journal(source: str) -> bool:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+import resource
+import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from cli_jobs import OK, job
 from secret_watch import leaks
 
-from asyncflow import RunReport
+from asyncflow import Ended, RunReport
+from asyncflow.cli.group import run
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
     from cli_processes import Command
@@ -54,6 +60,50 @@ def test_a_journal_and_its_events_say_the_same(command: Command, service: Simula
     shown = (of_journal, of_events, of_input)
     assert [leak for text in (*(each.stdout for each in shown), page) for leak in leaks(text)] == []
     assert [each.returncode for each in shown] == [0, 0, 0]
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Generator[None]:
+    """Within the block the system refuses to let a file grow beyond *size* bytes, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("before", [None, "the report of yesterday"])
+def test_a_page_that_cannot_be_written_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], before: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page, events = tmp_path / "run.html", tmp_path / "events.jsonl"
+    events.write_bytes(msgspec.json.encode(Ended(job("1", "completed", OK))))
+    if before is not None:
+        page.write_text(before, "utf-8")
+    with files_of_at_most(1000):
+        code = run(["report", events.name, "--html", page.name])
+    assert (code, capsys.readouterr().err) == (2, "asyncflow: run.html: file too large\n")
+    assert {path: path.read_text("utf-8") for path in tmp_path.iterdir() if path != events} == (
+        {} if before is None else {page: before}
+    )
+    assert run(["report", events.name, "--html", page.name]) == 0
+    assert page.read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert set(tmp_path.iterdir()) == {page, events}
+
+
+def test_a_page_takes_the_place_of_a_file_and_not_of_a_link_or_a_device(command: Command, tmp_path: Path) -> None:
+    events = msgspec.json.encode(Ended(job("1", "completed", OK)))
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "run.html").write_text("the report of yesterday", "utf-8")
+    (tmp_path / "shared" / "run.html").chmod(0o640)
+    (tmp_path / "run.html").symlink_to("shared/run.html")
+    assert command("report", "-", "--html", "run.html", stdin=events).returncode == 0
+    assert (tmp_path / "run.html").is_symlink()
+    assert (tmp_path / "shared" / "run.html").read_text("utf-8").startswith("<!DOCTYPE html>")
+    assert stat.filemode((tmp_path / "shared" / "run.html").stat().st_mode) == "-rw-r-----"
+    assert command("report", "-", "--html", "/dev/stdout", stdin=events).stdout.startswith("<!DOCTYPE html>")
 
 
 def test_what_a_batch_with_its_watch_printed_can_be_reported(command: Command, tmp_path: Path) -> None:
