@@ -36,6 +36,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _GONE = (refusals.ConnectionError, refusals.TimeoutError, OSError, asyncio.TimeoutError)
 _STARTING = (refusals.BusyLoadingError, refusals.ReadOnlyError, refusals.MovedError)
 
+_NO_URL = (
+    "a store's URL looks like redis://USER:PASSWORD@HOST:6379/0, rediss://... or unix:///PATH, with redis-py's options after a ? "
+    "and with / ? # @ of a password written as %2F %3F %23 %40"
+)
+
 _REFUSED = ("refused", "{} refuses the user or the password", False)
 _PASSING = ("unreachable", "{} is starting, or failing over", True)
 _WORDS = {
@@ -62,8 +67,10 @@ class Link:
 
     @staticmethod
     def _connect(url: str, **options: Any) -> Any:  # noqa: ANN401 - redis-py's clients are generic in ways that change
+        if not url.startswith("unix:"):
+            options["socket_keepalive"] = True
+        client: Any = redis  # which has types for half of it
         try:
-            client: Any = redis  # which has types for half of it
             pool = client.BlockingConnectionPool.from_url(
                 url,
                 max_connections=_CONNECTIONS,
@@ -71,13 +78,17 @@ class Link:
                 protocol=2,
                 socket_connect_timeout=5.0,
                 socket_timeout=10.0,
-                socket_keepalive=True,
                 # Ours spans reconnections and knows what a server says while it starts.
                 retry=Retry(NoBackoff(), 0),
                 **options,
             )
-        except ValueError as error:
-            raise UsageError("a store's URL begins with redis://, rediss:// or unix://") from error.with_traceback(None)
+            # Options are looked at when a connection is made: nothing is opened by that.
+            pool.connection_class(**pool.connection_kwargs)
+        except (ValueError, TypeError, refusals.RedisError):
+            pool = None
+        if pool is None:
+            # Not in the handler: its error, whose text may hold a part of the password, would come along as the context.
+            raise UsageError(_NO_URL)
         server = client.Redis(connection_pool=pool)
         server.response_callbacks.clear()  # answers as they come: what they are made into differs between versions
         return server

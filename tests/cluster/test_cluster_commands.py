@@ -102,7 +102,7 @@ def test_what_makes_no_sense_is_refused(asyncflow: Asyncflow, arguments: list[st
 @pytest.mark.parametrize(
     ("url", "words", "code"),
     [
-        ("http://127.0.0.1:1", "begins with redis://", 2),
+        ("http://127.0.0.1:1", "looks like redis://", 2),
         (f"redis://someone:{PASSWORD}@127.0.0.1:1/0", "redis://127.0.0.1:1 does not answer", 5),
     ],
 )

@@ -100,10 +100,27 @@ async def test_a_store_behind_tls(engine: Engine, queue: str, tmp_path: Path) ->
                 await store.submit(ids(1))
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1", "127.0.0.1:6379", "", "redis"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://127.0.0.1", "127.0.0.1:6379", "", "redis", f"http://some-user:{SECRET}@127.0.0.1"),
+        *(f"redis://some-user:{SECRET}{sign}x@127.0.0.1/0" for sign in "/?#"),
+        *(f"redis://:{SECRET}@127.0.0.1/0?{option}" for option in ("db=x", "no_option=1")),
+        f"rediss://:{SECRET}@127.0.0.1/0?ssl_cert_reqs=perhaps",
+    ],
+)
 async def test_what_is_no_url_of_a_store_is_refused(url: str) -> None:
-    with pytest.raises(UsageError, match="redis://"):
+    with pytest.raises(UsageError, match="redis://") as failure:
         RedisStore(url)
+    assert_discreet(told_of(failure.value))
+
+
+async def test_a_store_behind_a_local_socket(tmp_path: Path, queue: str) -> None:
+    place = tmp_path / "engine.sock"
+    with Engine(NEWEST, tmp_path, unixsocket=str(place)):
+        async with RedisStore(f"unix://{place}", queue) as store:
+            assert (await store.submit(ids(1))).states == {job_id(0): "new"}
+            assert str(place) in repr(store)
 
 
 @pytest.mark.parametrize("queue", ["", "a b", "{x}", "x" * 101, "a\n"])
