@@ -322,6 +322,7 @@ class Schedule(Generic[W]):
     def next_wakeup(self) -> float | None:
         """Return when a job is due, or None if no job is waiting; never late, and at most one slot (1/32 s) early.
 
+        While some are due already it is a time that has passed, though not always that of the first of them.
         Only when thousands of jobs have been moved or discarded in one go may it be earlier, for a wake-up or two in vain.
         """
         first = math.inf
