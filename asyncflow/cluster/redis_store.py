@@ -154,6 +154,7 @@ class RedisStore:
 
     async def nudge_all(self, *, break_leases: bool = False) -> int:
         """Have every watched job polled as soon as possible; return how many there are."""
+        await self._run("agree")
         found, cursor = 0, b"0"
         while True:
             cursor, pairs = await self._link.call("ZSCAN", self._keys[2], cursor, "COUNT", _SLICE)
@@ -215,12 +216,14 @@ class RedisStore:
 
     async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return those that another consumer was given long ago and has not acknowledged."""
+        await self._run("agree")  # again and again: an upgrade may come while this consumer runs
         await self._make_group(group)
         found = await self._link.call(*("XAUTOCLAIM", self._events, group, consumer, int(silence * 1000), "0-0", "COUNT", count))
         return [_delivery(entry) for entry in found[1] if entry is not None and entry[1]]
 
     async def _make_group(self, group: str) -> None:
         if group not in self._groups:
+            await self._run("agree")
             try:
                 await self._link.call("XGROUP", "CREATE", self._events, group, "0", "MKSTREAM")
             except StoreError as error:
@@ -265,6 +268,7 @@ class RedisStore:
 
     async def set_rate(self, rate: float | None) -> None:
         """Limit the polls of all workers together."""
+        await self._run("agree")
         if rate is None:
             await self._link.call("HDEL", self._keys[5], "rate", "tokens", "at")
         elif rate > 0:
@@ -280,6 +284,7 @@ class RedisStore:
 
     async def drain(self, *, draining: bool = True) -> None:
         """Hand out no more claims, or again."""
+        await self._run("agree")
         if draining:
             await self._link.call("HSET", self._keys[0], "draining", 1)
         else:
@@ -299,6 +304,7 @@ class RedisStore:
 
     async def purge(self) -> None:
         """Forget everything: jobs, events, groups, budget."""
+        await self._run("agree")
         await self._link.call("UNLINK", *self._keys)
         self._groups.clear()
 
