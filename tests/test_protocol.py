@@ -306,8 +306,10 @@ class TestRetryAfter:
             ({"Retry-After": "1e999"}, None, None),
             ({"Retry-After": "Wed, 99 Nov 2026 09:31:00 GMT"}, "yesterday-ish", None),
             ({"Retry-After": ""}, "", None),
-            ({"Retry-After": "9999999"}, None, MAX_RETRY_AFTER),
-            ({}, "2030-01-01T00:00:00Z", MAX_RETRY_AFTER),
+            ({"Retry-After": str(MAX_RETRY_AFTER)}, None, MAX_RETRY_AFTER),
+            ({"Retry-After": "9999999"}, None, 3600.0),
+            ({"Retry-After": "9" * 500}, None, 3600.0),
+            ({}, "2030-01-01T00:00:00Z", 3600.0),
             ({}, None, None),
         ],
     )
