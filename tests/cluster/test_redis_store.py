@@ -194,12 +194,12 @@ async def test_keys_of_a_newer_version_are_refused(engine: Engine, queue: str) -
             with pytest.raises(StoreError) as failure:
                 await call
             assert (failure.value.reason, failure.value.transient) == ("newer", False)
-        for call in (
+        for other in (
             *(store.drain(), store.set_rate(5.0), store.nudge_all(), store.purge()),
             *(store.take("billing", "one", 1, 0.0), store.take_over("billing", "one", 1.0, 1)),
         ):
             with pytest.raises(StoreError, match="newer"):
-                await call
+                await other
         status = await newer.status()
         assert (status.watched, status.rate, status.is_draining, status.groups) == (1, None, False, ())
 
