@@ -26,8 +26,8 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as type checkers know it; to import `typing` takes longer than all of this
 if TYPE_CHECKING:
     from asyncflow.client import (
         AsyncClient,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from cli_processes import environment_of
 
+import asyncflow
 from asyncflow.simulator import Answer
 
 if TYPE_CHECKING:
@@ -15,31 +19,47 @@ if TYPE_CHECKING:
 
     from asyncflow.simulator import SimulatorThread
 
-INTERRUPTED_WHILE_LOADING = """
-import sys
-from asyncflow.cli import main
+IMPATIENT = """
+import os, signal, sys
 
 class Impatient:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name == "asyncflow.cli.group":
-            raise KeyboardInterrupt
+        if name == os.environ["INTERRUPTED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Impatient)
-sys.exit(main(["--help"]))
 """
+SCRIPT = "import sys; from asyncflow.cli import main; sys.exit(main())"
 
 
-def test_ctrl_c_while_the_command_is_loaded_is_one_line() -> None:
+@pytest.mark.parametrize(
+    "module", ["click", "asyncflow.cli.group", "asyncflow.cli.failures", "asyncflow.cli.get", "asyncflow.errors"]
+)
+@pytest.mark.parametrize("start", [("-m", "asyncflow"), ("-c", SCRIPT)], ids=["module", "script"])
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(tmp_path: Path, start: tuple[str, str], module: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(IMPATIENT, "utf-8")
+    places = (str(tmp_path), str(Path(asyncflow.__file__).parents[1]))
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_WHILE_LOADING],
+        [sys.executable, *start, "get", "no id"],
         capture_output=True,
         check=False,
-        env=environment_of(""),
+        env=environment_of("", {"PYTHONPATH": os.pathsep.join(places), "INTERRUPTED_AT": module}),
         text=True,
         timeout=60,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "asyncflow: interrupted\n")
+    assert (done.returncode, done.stdout, done.stderr.lstrip()) == (130, "", "asyncflow: interrupted\n")
+
+
+def test_next_to_nothing_is_loaded_before_the_command_hears_ctrl_c() -> None:
+    def loaded_by(program: str) -> set[str]:
+        run = [sys.executable, "-c", f"import sys; {program}; print(*sys.modules)"]
+        return set(
+            subprocess.run(run, check=True, capture_output=True, env=environment_of(""), text=True, timeout=60).stdout.split()
+        )
+
+    assert loaded_by("from asyncflow.cli import main") - loaded_by("import importlib") == {"asyncflow", "asyncflow.cli"}
 
 
 def test_a_server_without_tls_is_told_from_a_closed_port(command: Command, service: SimulatorThread) -> None:
