@@ -249,10 +249,10 @@ def _prepared(statement: str, columns: int, rows: int) -> str:
     return statement.format(", ".join([row] * rows))
 
 
-def connect(path: Path, patience: float = _PATIENCE) -> sqlite3.Connection:
+def connect(path: Path, patience: float = _PATIENCE, mode: str = "rw") -> sqlite3.Connection:
     """Open the file, which must be there; *patience* is how many seconds to wait for somebody else's lock."""
     # The statements commit where they say so, and nowhere else.
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=patience, isolation_level=None, uri=True)
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", timeout=patience, isolation_level=None, uri=True)
 
 
 def _create(path: Path) -> None:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from asyncflow.errors import JournalError
 from asyncflow.events import Event
 from asyncflow.journal import submits
 from asyncflow.journal.database import connect, translated
 from asyncflow.journal.entry import STATES, JournalEntry
+from asyncflow.journal.refusals import PRIMARY
 from asyncflow.journal.schema import check
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ _ENTRIES_OF_1 = """SELECT number, job_id, state, added_at, event, NULL, NULL, NU
     FROM jobs LEFT JOIN endings USING (number) ORDER BY number"""
 _CHANGES = "SELECT number, status, at FROM changes ORDER BY number, rowid"
 _WITH_SUBMITS = 2
+
+_BARRED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
+"""What SQLite says where it may not make the files that even a reader needs beside a journal."""
 
 _decode_event = msgspec.json.Decoder(Event).decode
 
@@ -81,8 +86,35 @@ def read_submissions(path: Path) -> Iterator[Submission]:
 def _open(path: Path, stack: ExitStack) -> tuple[sqlite3.Connection, int]:
     if not path.exists():
         raise FileNotFoundError(path)
-    # For writing where that is allowed: whoever is the last to close a file then folds in what a killed watch left.
-    connection = connect(path)
+    try:
+        # For writing where that is allowed: whoever is the last to close a file then folds in what a killed watch left.
+        return _checked(path, "rw", stack)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & PRIMARY not in _BARRED:
+            raise
+        return _open_as_it_stands(path, stack, error)
+
+
+def _open_as_it_stands(path: Path, stack: ExitStack, error: sqlite3.Error) -> tuple[sqlite3.Connection, int]:
+    """Open by itself a file that was refused with *error*, which is raised if that was not for what stands beside it."""
+    try:
+        # https://sqlite.org/uri.html#uriimmutable: it looks at nothing but this file, and takes no lock.
+        opened = _checked(path, "ro&immutable=1", stack)
+    except sqlite3.OperationalError:
+        raise error from None
+    # Read without its log, a journal would be trusted for what it does not hold.
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists() and log.stat().st_size:
+        raise JournalError(
+            f"the journal {path.name} stands with {log.name} in an unwritable folder, where it cannot be read whole: "
+            "copy both files to another folder",
+            reason="unwritable",
+        )
+    return opened
+
+
+def _checked(path: Path, mode: str, stack: ExitStack) -> tuple[sqlite3.Connection, int]:
+    connection = connect(path, mode=mode)
     stack.callback(connection.close)
     connection.execute("PRAGMA query_only = ON")
     return connection, check(connection, path.name, sqlite3.sqlite_version_info)

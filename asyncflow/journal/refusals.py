@@ -13,9 +13,9 @@ from asyncflow.errors import JournalError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["refusal"]
+__all__ = ["PRIMARY", "refusal"]
 
-_PRIMARY = 0xFF
+PRIMARY = 0xFF
 """SQLite's extended error codes keep the family in their lowest byte."""
 
 _WORDS = {
@@ -49,6 +49,6 @@ def _read(error: Exception) -> tuple[str, str]:
         case sqlite3.Error():
             code: int | None = getattr(error, "sqlite_errorcode", None)
             # Without a code it is Python that cannot make sense of a value: text that is no text.
-            return _WORDS.get(_PRIMARY & (code or sqlite3.SQLITE_CORRUPT), ("refused", f"is refused by SQLite ({error})"))
+            return _WORDS.get(PRIMARY & (code or sqlite3.SQLITE_CORRUPT), ("refused", f"is refused by SQLite ({error})"))
         case _:
             return "damaged", "is damaged: it holds what no journal does"
