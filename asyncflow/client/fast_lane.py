@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FastLane", "Link", "Unfit", "is_fit"]
 
-TESTED = ((3, 13), (3, 14))
+TESTED = ((3, 14),)
 """The minor versions of aiohttp that all tests of the lanes have been run with."""
 
 _SMALL_BYTES = 16384

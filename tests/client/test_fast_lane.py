@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -73,14 +75,20 @@ async def test_a_borrowed_session_is_what_requests_go_through(monkeypatch: pytes
         assert seen == ["GET"]
 
 
-@pytest.mark.parametrize("version", ["3.12.15", "3.15.0", "4.0.0", "3.15.0a1", "10.13.0"])
+@pytest.mark.parametrize("version", ["3.13.5", "3.15.0", "4.0.0", "3.15.0a1", "10.14.0"])
 async def test_an_aiohttp_that_was_not_tested_has_no_fast_lane(version: str) -> None:
     assert not is_fit(version)
 
 
-@pytest.mark.parametrize("version", ["3.13.0", "3.14.5", "3.14.0rc1"])
+@pytest.mark.parametrize("version", ["3.14.1", "3.14.5", "3.14.10rc1"])
 async def test_an_aiohttp_that_was_tested_has_one(version: str) -> None:
     assert is_fit(version)
+
+
+async def test_none_was_tested_that_cannot_be_installed() -> None:
+    needed = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    [least] = [line.removeprefix("aiohttp>=").split(".") for line in needed if line.startswith("aiohttp>=")]
+    assert min(fast_lane.TESTED) == (int(least[0]), int(least[1]))
 
 
 async def test_who_stands_between_sessions_and_their_requests_sees_all(monkeypatch: pytest.MonkeyPatch) -> None:
