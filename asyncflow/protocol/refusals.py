@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_RETRY_AFTER = 86_400.0
 _INSTEAD = 3_600.0
-"""Seconds to wait where more than that is asked for: quotas begin anew at midnight, and a typing error must not stop all for a day."""
+"""Seconds to wait where more is asked for: quotas begin anew at midnight, and a slip of the service must not stop us for days."""
 
 _KINDS = {
     400: "bad_request",
@@ -137,8 +137,8 @@ def embedded_error(method: str, status: int, body: bytes, job_id: str | None = N
 def read_retry_after(headers: Mapping[str, str], text: str | None = None, now: datetime | None = None) -> float | None:
     """Return the seconds that the answer asks us to wait: by its header, seconds or a date, else by *text*, its body's instant.
 
-    Instants count from the Date header, else from *now*. What is past is 0, and more than a day is taken for an error and gives an
-    hour; what cannot be a pause is None.
+    Instants count from the Date header, else from *now*. What is past is 0, more than a day is taken for an error and gives
+    an hour, and what cannot be a pause is None.
     """
     header = _header(headers, "retry-after")
     seconds = number(header) if header is not None else None
