@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterable, Iterable
 from typing import TYPE_CHECKING, TypedDict
 
-from asyncflow.cluster.envelope import place_of
+from anyio.lowlevel import checkpoint
+
+from asyncflow.cluster.envelope import checked_id, place_of
 from asyncflow.errors import UsageError, WaitTimeoutError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Problem
 from asyncflow.stream import Stream
@@ -16,6 +18,7 @@ from asyncflow.watcher.tally import Tally
 
 if TYPE_CHECKING:
     from asyncflow.cluster.store import WatchStore
+    from asyncflow.records import Job
     from asyncflow.stream import Sink
 
 __all__ = ["StoreWatch", "StoreWatchOptions"]
@@ -39,9 +42,9 @@ class StoreWatch(Stream[Event]):
 
     Nothing is polled here: the ids are submitted, and some worker of the store polls them. For every id there is exactly one
     `Ended` or `Abandoned`. A job that others have had watched before is told of from its next change on; one that has ended
-    already gets its ending at once. *timeout* ends the watch, in seconds: what has not ended is then `Abandoned` here, and still
-    watched by the store. With *keep_open* the iteration goes on until `aclose`. Beyond *buffer* undelivered events, those of one
-    job are merged, and no ending is dropped.
+    already gets its ending at once. *timeout* ends the watch, in seconds: what has not ended is then `Abandoned` here, with the
+    last record that was heard of, and still watched by the store. With *keep_open* the iteration goes on until `aclose`. Beyond
+    *buffer* undelivered events, those of one job are merged, and no ending is dropped.
     """
 
     def __init__(
@@ -116,6 +119,8 @@ class _Core:
         self._sink: Sink[Event] | None = None
         self._done = asyncio.Event()
         self._renew_at = 0.0
+        # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
+        self._records: dict[str, Job] | None = None if timeout is None else {}
 
     def add(self, job_ids: Iterable[object]) -> None:
         for job_id in dict.fromkeys(job_ids):
@@ -151,8 +156,13 @@ class _Core:
                 expiry.cancel()
 
     async def _feed(self, source: AsyncIterable[str]) -> None:
+        taken = 0
         async for job_id in source:
             self.add((job_id,))
+            taken += 1
+            if not taken % _SLICE:
+                # A source that never waits would keep everybody else from running.
+                await checkpoint()
         self.sources.remove(source)
         self.finish_if_done()
 
@@ -175,7 +185,7 @@ class _Core:
                 self._new = [*self._new, *self.open]
 
     async def _submit(self, job_ids: list[str]) -> None:
-        submitted = await self._store.submit(job_ids)
+        submitted = await self._store.submit([job_id for job_id in job_ids if self._can_be_one(job_id)])
         if self._after is None:
             self._after = submitted.after
             self._is_told.set()
@@ -187,6 +197,17 @@ class _Core:
             if forgotten := [job_id for job_id in over if job_id in self.open]:
                 # It ended, and how is kept no longer: one more poll tells.
                 await self._store.submit(forgotten, again=True)
+
+    def _can_be_one(self, job_id: str) -> bool:
+        """Give up an id that no store would take: that is no matter of the other jobs."""
+        try:
+            checked_id(job_id)
+        except UsageError as error:
+            if job_id in self.open:
+                self._report(Abandoned(job_id, Problem.of(error)))
+                self._drop(job_id)
+            return False
+        return True
 
     async def _read(self) -> None:
         await self._is_told.wait()
@@ -203,6 +224,8 @@ class _Core:
         if isinstance(event, Changed | Ended):
             self._tally.moved(self.open[job_id], event.job.status)
             self.open[job_id] = event.job.status
+            if self._records is not None:
+                self._records[job_id] = event.job
         self._report(event)
         if isinstance(event, Ended | Abandoned):
             self._drop(job_id)
@@ -215,6 +238,8 @@ class _Core:
     def _drop(self, job_id: str) -> None:
         self._tally.moved(self.open.pop(job_id), None)
         self._places.discard(place_of(job_id))
+        if self._records is not None:
+            self._records.pop(job_id, None)
         self.finish_if_done()
 
     def _expire(self) -> None:
@@ -223,7 +248,7 @@ class _Core:
         for job_id, status in list(self.open.items()):
             known = f"its status was {status}" if status else "no news of it"
             error = WaitTimeoutError(f"not over after {self._timeout or 0.0:.0f} s; {known}", job_id=job_id)
-            self._report(Abandoned(job_id, Problem.of(error)))
+            self._report(Abandoned(job_id, Problem.of(error), (self._records or {}).get(job_id)))
             self._drop(job_id)
         self.finish_if_done()
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from cluster_kit import again, changed, claimed, end_all, ended, ids, job_id, over, pause, some, told, until
 
-from asyncflow import UsageError
+from asyncflow import Abandoned, Changed, Ended, UsageError
 from asyncflow.cluster import JournalStore
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from cluster_kit import AnyStore
 
     from asyncflow import Event
@@ -344,6 +346,46 @@ async def test_a_watch_that_times_out_leaves_the_jobs_watched(store: AnyStore) -
         [event] = [event async for event in watcher]
     assert event.key == (job_id(0), "abandoned")
     assert (await store.status()).watched == 1
+
+
+async def watched(store: AnyStore, count: int) -> bool:
+    return (await store.status()).watched == count
+
+
+async def test_a_watch_that_times_out_hands_on_the_last_record_it_heard_of(store: AnyStore) -> None:
+    async with asyncio.timeout(5), store.watch(ids(2), timeout=0.5) as watcher:
+        first = asyncio.create_task(anext(watcher))
+        await until(lambda: watched(store, 2))
+        job, _ = await claimed(store, 2)
+        await store.report("one", [again(job, event=changed(job.job_id))])
+        event = await first
+        assert isinstance(event, Changed)
+        given_up = {event.key[0]: event.job async for event in watcher if isinstance(event, Abandoned)}
+    assert given_up == {job.job_id: event.job, **{job_id: None for job_id in ids(2) if job_id != job.job_id}}
+
+
+async def test_an_id_that_cannot_be_one_is_given_up_and_no_matter_of_the_others(store: AnyStore) -> None:
+    await store.submit(ids(1))
+    await end_all(store, 1)
+    async with asyncio.timeout(5), store.watch(["user:1234-abcdef", *ids(1), "\ud800"]) as watcher:
+        found = {event.key[0]: type(event) async for event in watcher}
+    assert found == {"user:1234-abcdef": Abandoned, job_id(0): Ended, "\ud800": Abandoned}
+
+
+async def test_a_source_that_never_waits_leaves_the_others_their_turns(store: AnyStore) -> None:
+    async def source() -> AsyncIterator[str]:
+        for number in range(20_000):
+            turns.append(turn)
+            yield job_id(number)
+
+    turn, turns = 0, list[int]()
+    async with asyncio.timeout(20), store.watch(source()) as watcher:
+        first = asyncio.create_task(anext(watcher))
+        while len(turns) < 20_000:
+            await pause(0)
+            turn += 1
+        first.cancel()
+    assert len(set(turns)) > 10
 
 
 # -- what workers tell each other ----------------------------------------------------------------------------------------------
