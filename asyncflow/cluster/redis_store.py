@@ -200,26 +200,31 @@ class RedisStore:
         return await self._read_group(group, consumer, after, count, 0.0)
 
     async def _read_group(self, group: str, consumer: str, after: str, count: int, wait: float) -> list[Delivery]:
-        await self._make_group(group)
-        try:
-            found = await self._link.call(
-                *("XREADGROUP", "GROUP", group, consumer, "COUNT", count, *_block(wait), "STREAMS", self._events, after)
-            )
-        except StoreError as error:
-            if error.reason == "failed":  # the group is gone: an engine that lost a second, or a purge
-                self._groups.discard(group)
-                await self._make_group(group)
-                return []
-            raise
+        found = await self._in_group(
+            group, "XREADGROUP", "GROUP", group, consumer, "COUNT", count, *_block(wait), "STREAMS", self._events, after
+        )
         # Of an entry that was trimmed since it was given only the place is left.
         return [_delivery(entry) for entry in found[0][1] if entry[1]] if found else []
 
     async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return those that another consumer was given long ago and has not acknowledged."""
         await self._run("agree")  # again and again: an upgrade may come while this consumer runs
+        found = await self._in_group(
+            group, "XAUTOCLAIM", self._events, group, consumer, int(silence * 1000), "0-0", "COUNT", count
+        )
+        return [_delivery(entry) for entry in found[1] if entry is not None and entry[1]] if found else []
+
+    async def _in_group(self, group: str, *command: str | int) -> Any:  # noqa: ANN401 - any command
+        """Return what the server answers; None if the group was gone, with an engine's last second or by a purge: it is back."""
         await self._make_group(group)
-        found = await self._link.call(*("XAUTOCLAIM", self._events, group, consumer, int(silence * 1000), "0-0", "COUNT", count))
-        return [_delivery(entry) for entry in found[1] if entry is not None and entry[1]]
+        try:
+            return await self._link.call(*command)
+        except StoreError as error:
+            if error.reason != "failed":
+                raise
+        self._groups.discard(group)
+        await self._make_group(group)
+        return None
 
     async def _make_group(self, group: str) -> None:
         if group not in self._groups:
@@ -234,7 +239,7 @@ class RedisStore:
     async def keep(self, group: str, consumer: str, places: Sequence[str]) -> None:
         """Say that this consumer is still at work on these."""
         for piece in _slices(places):
-            await self._link.call("XCLAIM", self._events, group, consumer, 0, *piece, "JUSTID")
+            await self._in_group(group, "XCLAIM", self._events, group, consumer, 0, *piece, "JUSTID")
 
     async def acknowledge(self, group: str, places: Sequence[str]) -> None:
         """Note that these were handled."""

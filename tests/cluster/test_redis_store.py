@@ -319,6 +319,14 @@ async def test_a_group_that_is_lost_is_made_again(engine: Engine, queue: str) ->
             await store._link.call("DEL", f"{{af:{queue}}}:events")
             await end_all(store, 2)
             assert {(await anext(events)).event.key[0] for _ in range(2)} == set(ids(2))
+        for call in (
+            store.take_over("group", "one", 1.0, 1),
+            store.keep("group", "one", ["1-0"]),
+            store.take("group", "one", 1, 0.0),
+        ):
+            await store._link.call("DEL", f"{{af:{queue}}}:events")
+            assert not await call
+            assert [group.name for group in (await store.status()).groups] == ["group"]
 
 
 async def test_two_ids_of_one_digest_are_not_mixed_up(engine: Engine, queue: str) -> None:
