@@ -5,6 +5,8 @@ Pure: no clock, no I/O, no asyncio.
 
 import re
 
+from asyncflow.report.words import span
+
 __all__ = ["clock", "parse_duration", "span"]
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -36,16 +38,3 @@ def clock(seconds: float) -> str:
     minutes, second = divmod(max(int(seconds), 0), 60)
     hour, minute = divmod(minutes, 60)
     return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
-
-
-def span(seconds: float) -> str:
-    """Return *seconds* in words, rounded to what matters: `0.8 s`, `43 s`, `1 min 43 s`, `2 h 5 min`."""
-    if seconds < 9.95:
-        return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min"

@@ -22,6 +22,7 @@ from asyncflow import (
 )
 from asyncflow.cli.durations import span
 from asyncflow.redaction import digest
+from asyncflow.report.words import count
 
 __all__ = [
     "OUTCOMES",
@@ -49,11 +50,6 @@ def one_line(text: str, longest: int = _LONGEST) -> str:
     """Return *text* fit for a screen and without secrets, at most *longest* characters of it."""
     clean = redaction.one_line(text)
     return clean if len(clean) <= longest else f"{clean[: longest - 3]}..."
-
-
-def count(number: int, noun: str) -> str:
-    """Return *number* with *noun*, in the plural unless it is one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def some_digests(job_ids: list[str], most: int = 5) -> str:

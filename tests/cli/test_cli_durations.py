@@ -53,6 +53,7 @@ def test_a_stopwatch_drops_fractions(seconds: float, text: str) -> None:
         (103, "1 min 43 s"),
         (3599.6, "1 h 0 min"),
         (7500, "2 h 5 min"),
+        (200_000, "2 d 8 h"),
     ],
 )
 def test_a_span_is_rounded_to_what_matters(seconds: float, text: str) -> None:
