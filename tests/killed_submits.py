@@ -73,18 +73,21 @@ class Killed:
         self._random = Random(count)
 
     def run(
-        self, *options: str, kill_at: int | None = None, kill_when: Callable[[], bool] | None = None
+        self,
+        *options: str,
+        kill_at: int | None = None,
+        kill_when: Callable[[], bool] | None = None,
+        settings: dict[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Submit; with *kill_at* until that many submits have come to the service, and a random moment longer.
 
         *kill_when* says when the moment has come that is not told by the number of submits.
         """
-        settings = {"PYTHONDEVMODE": ""}
         process = subprocess.Popen(
             [sys.executable, "-m", "asyncflow", "submit", str(self._file), "--journal", str(self.journal), *options],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=environment_of(self._service.url, settings),
+            env=environment_of(self._service.url, {"PYTHONDEVMODE": ""} | (settings or {})),
             text=True,
         )
         is_time = kill_when

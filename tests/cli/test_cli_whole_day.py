@@ -1,4 +1,4 @@
-"""From a manifest of all kinds of lines to files and a report, on a day when everything fails at times, killed twice.
+"""From a manifest of all kinds of lines to files and a report, on a day when everything fails at times, killed three times.
 
 The short form has 30 lines, the long one (ASYNCFLOW_LONG) 300.
 """
@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import faulthandler
 import hashlib
+import json
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -31,7 +33,9 @@ WEATHER = msgspec.structs.replace(
     kinds=("submit", "read", "stats", "asset", "media"),
     latency=(0.0, 0.05),
     throttle=0.01,
-    reset_midway=0.05,
+    server_error=0.04,
+    reset_midway=0.1,
+    truncate=0.05,
     failed=0.1,
     partial=0.1,
     no_media=0.05,
@@ -47,20 +51,21 @@ def test_a_day_from_the_manifest_to_the_report(tmp_path: Path) -> None:
     if is_long():
         faulthandler.dump_traceback_later(600, exit=True)  # instead of pytest's own limit, which is for the short form
     out = tmp_path / "out"
-    options = ("--wait-for-capacity", "60s", "--watch", "--download", str(out))
-    with SimulatorThread(seed=COUNT, speed=60, media_size=50_000, faults=WEATHER) as service:
+    options = ("--wait-for-capacity", "60s", "--watch", "--download", str(out), "--sidecar")
+    with SimulatorThread(seed=COUNT, speed=60, media_size=100_000, faults=WEATHER) as service:
         day = Killed(service, tmp_path, COUNT)
         day.run(*options, kill_at=COUNT // 2)
-        day.run(*options, kill_when=lambda: len(files_in(out)) >= COUNT // 2)
-        runs = 3
-        while is_unsettled(day) and runs < 12:
-            day.run(*options)
+        for share in (COUNT // 3, COUNT * 2 // 3):
+            day.run(*options, kill_when=partial(has_files, out, share))
+        done, runs = day.run(*options, settings={"PYTHONDEVMODE": "1"}), 4
+        while is_unsettled(day) and runs < 13:
+            done = day.run(*options)
             runs += 1
         assert {prompt for prompt, number in day.came().items() if number > 1} == set()
         unknown = [line for line in day.known().values() if line.state == "unknown"]
         orders = ("--resubmit-unknown",) if unknown else ()
-        while is_unsettled(day, "unknown") and runs < 20:
-            day.run(*options, *orders)
+        while is_unsettled(day, "unknown") and runs < 21:
+            done = day.run(*options, *orders)
             runs += 1
 
         # Each line has its job, but for those that the service would not take.
@@ -70,6 +75,8 @@ def test_a_day_from_the_manifest_to_the_report(tmp_path: Path) -> None:
         ids = [line.job_id for line in day.known().values() if line.job_id is not None]
         assert len(set(ids)) == states["submitted"]
         made = {truth.job_id: truth for truth in service.truth()}
+        is_good = not refused and all(made[job_id].expected == "succeeded" for job_id in ids)
+        assert (done.returncode, done.stdout) == (0 if is_good else 1, done.stdout)
         assert len(made) - len(set(ids)) <= len(unknown)
 
         # Each file of each job is there, whole and under its own name; and nothing else is.
@@ -78,6 +85,9 @@ def test_a_day_from_the_manifest_to_the_report(tmp_path: Path) -> None:
             Counter((path.stem.split("-")[-2], hashlib.sha256(path.read_bytes()).hexdigest()) for path in files_in(out)) == wanted
         )
         assert list(out.glob("*.part")) == []
+        described = Counter(json.loads(path.read_bytes())["job_id"] for path in out.glob("*.json"))
+        endings = [entry.event for entry in Journal(day.journal).entries()]
+        assert described == Counter(event.job.job_id for event in endings if isinstance(event, Ended) and event.job.media)
 
         # The books agree.
         report = report_of(day, service)
@@ -90,6 +100,10 @@ def test_a_day_from_the_manifest_to_the_report(tmp_path: Path) -> None:
         assert groups == Counter((made[job_id].service, made[job_id].kind) for job_id in ids)
         if is_long():
             tell(day, service, report, f"{len(unknown)} lines unknown before --resubmit-unknown, {runs} runs")
+
+
+def has_files(folder: Path, number: int) -> bool:
+    return len(files_in(folder)) >= number
 
 
 def served(service: SimulatorThread, job: JobTruth) -> list[MediaTruth]:
