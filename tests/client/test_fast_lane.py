@@ -80,7 +80,7 @@ async def test_an_aiohttp_that_was_not_tested_has_no_fast_lane(version: str) -> 
     assert not is_fit(version)
 
 
-@pytest.mark.parametrize("version", ["3.14.1", "3.14.5", "3.14.10rc1"])
+@pytest.mark.parametrize("version", ["3.14.2", "3.14.5", "3.14.10rc1"])
 async def test_an_aiohttp_that_was_tested_has_one(version: str) -> None:
     assert is_fit(version)
 
