@@ -6,14 +6,13 @@ Pure: no I/O, no asyncio; the clocks are given.
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from asyncflow.events import Expiring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from datetime import datetime
 
     from asyncflow.polling import Key, Policy
     from asyncflow.records import Job
@@ -23,6 +22,8 @@ __all__ = ["Outlook"]
 
 _RETENTION = timedelta(days=7)
 """For which Google Flow keeps a record: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
+
+_LAST = datetime.max.replace(tzinfo=UTC) - _RETENTION
 
 
 class Outlook:
@@ -70,7 +71,8 @@ class Outlook:
         if links is not None:
             yield self._due(now, links), Expiring(job, links, "links")
         if not job.is_terminal and job.service == "google-flow" and job.created_at is not None:
-            at = job.created_at + _RETENTION
+            # The service may say anything, the end of time too.
+            at = min(job.created_at, _LAST) + _RETENTION
             yield self._due(now, at), Expiring(job, at, "record")
 
     def _due(self, now: datetime, at: datetime) -> float:

@@ -101,6 +101,15 @@ async def test_a_record_that_is_about_to_expire_is_warned_of_while_the_job_runs(
 
 
 @pytest.mark.virtual_time
+async def test_a_record_from_the_end_of_time_is_not_warned_of() -> None:
+    async def read(job_id: str) -> Job:
+        return FlowJob(job_id, "completed" if now() > 60 else "started", "video", created_at=datetime.max.replace(tzinfo=UTC))
+
+    watcher = JobWatcher(read, ["a"], warn_before=HOUR, wall_clock=wall_clock)
+    assert [type(event) for event in await collect(watcher)] == [Changed, Ended]
+
+
+@pytest.mark.virtual_time
 async def test_the_record_of_a_job_that_has_ended_meanwhile_is_not_warned_of() -> None:
     async def read(job_id: str) -> Job:
         created_at = START - timedelta(days=7) + timedelta(hours=2)
