@@ -69,7 +69,7 @@ async def test_waits_raise_what_became_of_the_job(engine: Engine, queue: str) ->
         assert failure.value.job is not None
         with pytest.raises(WaitTimeoutError):
             await client.wait(endless, store=store, timeout=0.5)
-        results = await client.wait_all([failed, endless, ""], store=store, timeout=0.5)
+        results = await client.wait_all([failed, endless, ""], store=store, timeout=1.5)
         assert [type(result).__name__ for result in results.values()] == ["FlowJob", "WaitTimeoutError", "UsageError"]
 
 

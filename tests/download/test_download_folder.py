@@ -239,7 +239,7 @@ async def test_to_wait_for_ones_turn_is_no_silence_of_a_host(tmp_path: Path, mon
     async with host(media_size=0) as (simulator, client):
         slow, *others = [ended(simulator) for _ in range(4)]
         simulator.trick_media(slow, ["stall"])
-        waiting = [client.download(job_id, tmp_path, stall_timeout=0.4) for job_id in (slow, *others)]
+        waiting = [client.download(job_id, tmp_path, stall_timeout=1.0) for job_id in (slow, *others)]
         files = [file for (file,) in await asyncio.gather(*waiting)]
         assert {file.state for file in files} == {"fetched"}
         assert simulator.stats().by_kind["media"] == 5
