@@ -16,8 +16,10 @@ import pytest
 from asyncflow.cli.group import run
 from asyncflow.cli.simulate import is_loopback
 from asyncflow.cli.web import WEB, as_web_address
+from asyncflow.simulator import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from cli_processes import Command, Start
@@ -35,11 +37,14 @@ def link_of(line: bytes) -> tuple[str, str]:
     return found[1], found[2]
 
 
-def get(url: str, path: str, token: str = "", last: str = "") -> tuple[int, str | None, bytes]:
-    """Return the answer, that of a stream up to the message called *last*."""
+def get(
+    url: str, path: str, token: str = "", last: str = "", begun: Callable[[], object] = bool
+) -> tuple[int, str | None, bytes]:
+    """Return the answer, that of a stream up to the message called *last*; *begun* is called when it has begun."""
     with closing(http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)) as connection:
         connection.request("GET", f"/{path}", headers={"Authorization": f"Bearer {token}"} if token else {})
         with connection.getresponse() as response:
+            begun()
             body = b""
             if not last:
                 body = response.read()
@@ -51,9 +56,9 @@ def get(url: str, path: str, token: str = "", last: str = "") -> tuple[int, str 
             return response.status, response.getheader("content-type"), body
 
 
-def told(url: str, token: str, last: str) -> dict[str, Any]:
+def told(url: str, token: str, last: str, begun: Callable[[], object] = bool) -> dict[str, Any]:
     """Listen up to the first message called *last*; return the last of each name."""
-    status, _, body = get(url, "events", token, last)
+    status, _, body = get(url, "events", token, last, begun)
     assert status == 200
     return {name: msgspec.json.decode(value) for name, value in re.findall(r"event: (\w+)\ndata: (.*)", body.decode())}
 
@@ -71,18 +76,20 @@ def here(
 
 def test_a_page_shows_the_watch_and_goes_with_it(start: Start, service: SimulatorThread) -> None:
     job_id, other = service.seed_jobs(1, duration=1e6) + service.seed_jobs(1, age=600, fate="success")
-    process = start("watch", job_id, other, "--web", "--timeout", "2s", settings=KEY)
+    process = start("watch", job_id, other, "--web", "--interval", "200ms", settings=KEY)
     assert process.stderr is not None
     url, token = link_of(process.stderr.readline())
     assert token == KEY["ASYNCFLOW_WEB_TOKEN"]
     assert b"<title>asyncflow</title>" in get(url, "")[2]
     assert get(url, "events")[0] == 401
-    found = told(url, token, "over")
+    # Only now the watch may end, as its page goes with it.
+    gone = Answer(404, {"Content-Type": "application/json"}, b'{"error": "Job not found"}')
+    found = told(url, token, "over", begun=lambda: service.play(job_id, [gone]))
     assert found["hello"]["title"] == f"2 jobs at {urlsplit(service.url).netloc}"
     assert found["hello"]["actions"] == []
     assert found["totals"]["states"] == {"succeeded": 1, "abandoned": 1}
     output, errors = process.communicate(timeout=30)
-    assert process.returncode == 3
+    assert process.returncode == 5
     assert token.encode() not in output + errors
 
 
