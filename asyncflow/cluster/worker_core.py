@@ -140,7 +140,9 @@ class WorkerCore:
             if (pause := self._held_back()) > _LONG_PAUSE:
                 # Somebody with another network, or another budget, may be luckier.
                 self._give_back()
-                await self._rest(min(pause, 1.0))
+                # No more than a sign of life, for whoever asks which workers there are.
+                if await self._store.claim(0, self._words()) is not None:
+                    await self._rest(min(pause, 1.0))
                 continue
             count = self._wanted()
             if not count:

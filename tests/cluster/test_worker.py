@@ -203,6 +203,26 @@ async def test_a_429_pauses_all_workers() -> None:
     assert all(at >= 30 for at in reads[1:])
 
 
+async def test_a_worker_in_a_long_pause_is_still_heard_of() -> None:
+    def answer(job_id: str, now: float) -> Job:
+        if now < 1:
+            raise RateLimitedError("slow down", transient=True, retry_after=1800.0, status=429)
+        return FlowJob(job_id, status="completed", kind="video")
+
+    store, service = virtual_store(), Service(answer)
+    worker = Worker(service, store, lease=5.0)
+    async with working(worker):
+        watching = asyncio.create_task(events_of(store.watch(ids(3))))
+        for _ in range(25):
+            await pause(70.7)
+            assert worker.stats().is_healthy
+            [heard_of] = (await store.status()).workers
+            assert heard_of.silent < 5
+        [*_, event] = await watching
+    assert isinstance(event, Ended)
+    assert not [at for at, _ in service.reads if 2 < at < 1800]
+
+
 async def test_a_worker_is_back_soon_after_an_outage_that_was_longer_than_its_leases() -> None:
     """The probes of a long outage are further apart than a lease is long: a job claimed between them would lapse in hand."""
 
