@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import click
 
-from asyncflow import Ended
+from asyncflow import Ended, UsageError
 from asyncflow.cli.companions import Companion, CompanionOptions, refuse_without
 from asyncflow.cli.exit_codes import ExitCode
 from asyncflow.cli.sizes import parse_size, size
@@ -46,8 +46,31 @@ def _as_size(_: click.Context, __: click.Parameter, value: str | None) -> float 
         raise click.BadParameter(f"{value!r}: {error}") from error
 
 
+def _as_template(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        from asyncflow.download.names import Template  # noqa: PLC0415 - help should cost nothing
+
+        try:
+            Template(value)
+        except UsageError as error:
+            raise click.BadParameter(error.message) from error
+    return value
+
+
+def _as_folder(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and Path(value).exists() and not Path(value).is_dir():
+        raise click.BadParameter(f"{one_line(value, 60)}: it is no folder")
+    return value
+
+
 _OPTIONS = (
-    click.option("--name", "template", metavar="TEMPLATE", help="Name files so, such as {kind}-{digest}-{index}.{ext}."),
+    click.option(
+        "--name",
+        "template",
+        callback=_as_template,
+        metavar="TEMPLATE",
+        help="Name files so, such as {kind}-{digest}-{index}.{ext}.",
+    ),
     click.option("--sidecar", is_flag=True, help="Write a JSON file for each job beside its files."),
     click.option("--download-rate", callback=_as_size, metavar="SIZE", help="At most so many bytes a second, such as 5MB."),
     click.option(
@@ -214,5 +237,9 @@ def _make(flags: Mapping[str, Any]) -> Downloading | None:
 
 
 DOWNLOADING = CompanionOptions(
-    (click.option("--download", metavar="DIR", help="Fetch the files of each job that ends into DIR."), *_OPTIONS), _make
+    (
+        click.option("--download", callback=_as_folder, metavar="DIR", help="Fetch the files of each job that ends into DIR."),
+        *_OPTIONS,
+    ),
+    _make,
 )

@@ -18,7 +18,6 @@ from asyncflow.cli.outlet import complain
 from asyncflow.cli.words import count, one_line
 
 if TYPE_CHECKING:
-    from asyncflow import WebhookReceiver
     from asyncflow.cli.frame import Line
     from asyncflow.cli.session import Session
 
@@ -65,32 +64,36 @@ class Listening(Companion):
     def __init__(self, address: Address, public_url: str | None) -> None:
         self._address = address
         self._public_url = public_url
-        self._receiver: WebhookReceiver | None = None
+        self._session: Session | None = None
+        given = os.environ.get(_SECRET)
+        self._secret = given if given is not None else secrets.token_urlsafe(24)
+        try:
+            self._receiver = asyncflow.WebhookReceiver(self._nudge, self._secret)
+        except asyncflow.UsageError as error:
+            raise Ending(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
+        if public_url is None and _is_everywhere(address[0]):
+            raise Ending("say with --public-url where callbacks find this machine", ExitCode.USAGE)
 
     @asynccontextmanager
     async def beside(self, session: "Session") -> AsyncGenerator[None]:
         """Receive callbacks while the block lasts."""
-        given = os.environ.get(_SECRET)
-        secret = given if given is not None else secrets.token_urlsafe(24)
-        try:
-            self._receiver = receiver = asyncflow.WebhookReceiver(session.nudge, secret)
-        except asyncflow.UsageError as error:
-            raise Ending(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
+        self._session = session
         host, port = self._address
-        if self._public_url is None and _is_everywhere(host):
-            raise Ending("say with --public-url where callbacks find this machine", ExitCode.USAGE)
         async with AsyncExitStack() as stack:
             try:
-                url = await stack.enter_async_context(receiver.serve(host, port))
+                url = await stack.enter_async_context(self._receiver.serve(host, port))
             except OSError as error:
                 reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
                 raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
-            complain(f"callbacks are received at {url}; the replyUrl is {self._public_url or url}/{secret}")
+            complain(f"callbacks are received at {url}; the replyUrl is {self._public_url or url}/{self._secret}")
             yield
 
     def lines(self) -> "list[Line]":
         """Return what has come."""
-        return [] if self._receiver is None else [[(_tell(self._receiver.stats()), "dim")]]
+        return [[(_tell(self._receiver.stats()), "dim")]]
+
+    def _nudge(self, job_id: str) -> bool:
+        return self._session is not None and self._session.nudge(job_id)
 
 
 def _make(flags: Mapping[str, Any]) -> Listening | None:

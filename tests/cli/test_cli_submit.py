@@ -151,13 +151,32 @@ def test_a_file_of_settings_may_want_the_watch_too(command: Command, tmp_path: P
     assert (done.returncode, done.stderr) == (2, "asyncflow: name a --journal; the watch takes the jobs from there\n")
 
 
-@pytest.mark.parametrize(("option", "other"), [("--sidecar", "--download"), ("--web-stay", "--web")])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--sidecar"], "--download"),
+        (["--web-stay"], "--web"),
+        (["--download", "out", "--name", "{prompt}"], "not {prompt}"),
+        (["--download", "batch.jsonl"], "it is no folder"),
+        (["--listen", "0.0.0.0:0"], "--public-url"),
+    ],
+)
 def test_what_the_watch_will_refuse_is_refused_before_anything_is_sent(
-    command: Command, batch: Path, service: SimulatorThread, option: str, other: str
+    command: Command, batch: Path, service: SimulatorThread, options: list[str], told: str
 ) -> None:
-    done = command("submit", batch.name, "--journal", "run.db", "--watch", option)
+    done = command("submit", batch.name, "--journal", "run.db", "--watch", *options)
     assert (done.returncode, done.stdout) == (2, "")
-    assert other in done.stderr
+    assert told in done.stderr
+    assert service.submits() == []
+
+
+def test_a_secret_that_will_not_do_is_refused_before_anything_is_sent(
+    command: Command, batch: Path, service: SimulatorThread
+) -> None:
+    arguments = ("submit", batch.name, "--journal", "run.db", "--listen", "127.0.0.1:0")
+    done = command(*arguments, settings={"ASYNCFLOW_SECRET": "not/fit"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "ASYNCFLOW_SECRET" in done.stderr
     assert service.submits() == []
 
 
