@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import click
 
+import asyncflow
 from asyncflow import Ended, UsageError
 from asyncflow.cli.companions import Companion, CompanionOptions, refuse_without
 from asyncflow.cli.exit_codes import ExitCode
@@ -48,10 +49,8 @@ def _as_size(_: click.Context, __: click.Parameter, value: str | None) -> float 
 
 def _as_template(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        from asyncflow.download.names import Template  # noqa: PLC0415 - help should cost nothing
-
         try:
-            Template(value)
+            asyncflow.Downloader(".", template=value)  # it opens nothing before it is entered
         except UsageError as error:
             raise click.BadParameter(error.message) from error
     return value
