@@ -23,6 +23,7 @@ W = TypeVar("W", bound=Watched)
 
 _TICK = 0.001
 _MOMENT = 1e-4
+_COURTESY = 2e-4
 _IN_A_ROW = 8
 
 # To call the class for a value takes longer than the pacer does to decide.
@@ -88,11 +89,13 @@ class Crew(Generic[W]):
 
     def expect(self, at: float) -> None:
         """Have a worker look at the schedule when something is due *at* that time, unless one looks before anyway."""
-        if self._sink is None or (self._timer is not None and self._timer.when() <= at):
+        if self._sink is None or (self._timer is not None and self._timer.when() <= at + _COURTESY):
             return
         now = self._loop.time()
         if at <= now and self._pacer is not None:
-            at = now + self._pacer.peek(now, self._announced or Priority.NUDGED)
+            delay = self._pacer.peek(now, self._announced or Priority.NUDGED)
+            # Who has just had a slot lets the crews that wait for the next one look first; else he would have that too, and all.
+            at = now + delay + (_COURTESY if delay and self._announced is None else 0.0)
         if at <= now:
             self.wake()
             return
