@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from anyio.lowlevel import checkpoint
@@ -11,8 +12,10 @@ from scripted import Service, collect, job
 from asyncflow.events import Ended
 from asyncflow.pacing import Pacer
 from asyncflow.polling import every
-from asyncflow.records import Job
 from asyncflow.watcher import JobWatcher
+
+if TYPE_CHECKING:
+    from asyncflow.records import Job
 
 
 @pytest.mark.asyncio
