@@ -796,6 +796,75 @@ def test_who_did_not_wait_was_not_passed_over() -> None:
     assert pacer.take(now, INTERACTIVE) == 0.0
 
 
+def test_within_a_class_each_has_its_turn() -> None:
+    pacer, crowd, others = Pacer(rate=20), "a watch of thousands", ["a watch of one", "another"]
+    now, order = START, list[str]()
+    for who in (crowd, *others):
+        pacer.enter(REST, who)
+    for _ in range(30):
+        now += 0.05 * 1.02
+        # The crowd is always there first.
+        [taken] = [who for who in (crowd, *others) if not pacer.take(now, REST, who)]
+        order.append(taken)
+        pacer.released()
+    assert order == [crowd, *others] * 10
+
+
+def test_every_other_start_is_that_of_the_job_which_waits_longest() -> None:
+    pacer = Pacer(rate=20)
+    crowd, singles = "a watch of thousands", [f"a watch of one {number}" for number in range(50)]
+    pacer.enter(REST, crowd, START - 300)
+    for who in singles:
+        pacer.enter(REST, who, START)
+    now, order = START, list[str]()
+    for _ in range(101):
+        now += 0.05 * 1.02
+        [taken] = [who for who in (crowd, *singles) if not pacer.take(now, REST, who)]
+        order.append(taken)
+        pacer.released()
+        if taken is not crowd:
+            pacer.leave(REST, taken)
+    assert order[:5] == [crowd, crowd, singles[0], crowd, singles[1]]
+    assert order.count(crowd) == 51
+    assert set(order) == {crowd, *singles}
+
+
+def test_who_has_just_had_a_slot_stands_behind_those_who_wait() -> None:
+    pacer = Pacer(rate=20)
+    assert pacer.take(START, REST, "a") == 0.0
+    pacer.enter(REST, "b")
+    assert pacer.peek(START + 0.1, REST, "a") > 0
+    assert pacer.peek(START + 0.1, REST, "b") == 0.0
+    assert pacer.take(START + 0.1, REST, "b") == 0.0
+    pacer.leave(REST, "b")
+    assert pacer.take(START + 0.2, REST, "a") == 0.0
+
+
+def test_who_is_first_and_does_not_come_holds_up_nobody_twice() -> None:
+    pacer = Pacer(rate=20)
+    for who in ("gone", "here"):
+        pacer.enter(REST, who)
+    assert pacer.take(START, REST, "here") > 0
+    assert pacer.take(START + 0.3, REST, "here") == 0.0
+    assert pacer.take(START + 0.4, REST, "gone") == 0.0
+    assert pacer.take(START + 0.5, REST, "here") == 0.0
+
+
+def test_a_leave_too_many_costs_nobody_his_turn() -> None:
+    pacer = Pacer(rate=20)
+    pacer.enter(REST, "a")
+    pacer.enter(REST, "a")
+    for _ in range(3):
+        pacer.leave(REST, "b")
+    pacer.leave(REST, "a")
+    assert pacer.stats().waiting == 1
+    assert pacer.take(START, REST, "b") > 0
+    pacer.leave(REST, "a")
+    pacer.leave(REST, "a")
+    assert pacer.stats().waiting == 0
+    assert pacer.take(START, REST, "b") == 0.0
+
+
 def test_the_interactive_leave_room_to_those_who_are_owed_it() -> None:
     pacer = Pacer(concurrency=4)
     for _ in range(3):

@@ -47,19 +47,19 @@ class Budget:
         *now* tells the time, and raises when it is no use to wait on.
         """
         pacer, line = self.pacer, self._lines[priority]
-        if not line.locked() and pacer.take(now(), priority) == 0:
+        if not line.locked() and pacer.take(now(), priority, self) == 0:
             return
-        _refuse_beyond(deadline, now(), pacer.peek(now(), priority), job_id)
-        pacer.enter(priority)
+        _refuse_beyond(deadline, now(), pacer.peek(now(), priority, self), job_id)
+        pacer.enter(priority, self, now())
         try:
             async with asyncio.timeout_at(deadline), line:
-                while (delay := pacer.take(now(), priority)) > 0:
+                while (delay := pacer.take(now(), priority, self)) > 0:
                     _refuse_beyond(deadline, now(), delay, job_id)
                     await self._change(delay)
         except TimeoutError as error:
             raise RateLimitedError("no turn came in time", transient=True, job_id=job_id) from error
         finally:
-            pacer.leave(priority)
+            pacer.leave(priority, self)
 
     async def _change(self, seconds: float) -> None:
         """Wait until the pacer has news, *seconds* at the longest."""

@@ -13,7 +13,8 @@ when the next one may go, and all of them must agree:
 - *Room*: only so many are in flight, eight until there is need for more, fewer while latency climbs, and two places more for the
   interactive.
 - *Circuit*: after eight failures in a row single probes go out, at pauses of a third of the outage so far, until one is answered.
-- *Turns*: the higher priority goes first, but every class that waits gets at least one start in nine.
+- *Turns*: the higher priority goes first, but every class that waits gets at least one start in nine; within a class the watches
+  and clients that wait go in turn.
 """
 
 from asyncflow.pacing.pacer import Pacer, PacerStats

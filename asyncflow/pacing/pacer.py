@@ -72,9 +72,10 @@ class Pacer:
         self._slip = 0.0
         self._starts = [0, 0, 0, 0]
 
-    def peek(self, now: float, priority: Priority) -> float:
+    def peek(self, now: float, priority: Priority, who: object = None) -> float:
         """Return 0.0 if a request of *priority* may go now, else the seconds after which to look again; inf: after a callback.
 
+        *who* asks, a watch or a client, and is told apart by identity: of those announced with one priority each has its turn.
         Ask only when there is something to send: a refusal tells the pacer that its rate is the bottleneck.
         """
         spacing = self._spacing
@@ -91,7 +92,7 @@ class Pacer:
         # Places kept for the interactive are not theirs while others are owed: those could never come in otherwise.
         if self._in_flight >= self._rooms[Priority.REST if self._turns.is_owing else priority]:
             return self._wait_for_room(now)
-        if self._turns.mask and self._turns.stands_back(now, priority):
+        if self._turns.mask and self._turns.stands_back(now, priority, who):
             return min(max(spacing.gap, _SHORTEST_LOOK), _LONGEST_LOOK)
         return 0.0
 
@@ -104,9 +105,9 @@ class Pacer:
             return _SHORTEST_LOOK
         return _LONGEST_LOOK
 
-    def take(self, now: float, priority: Priority) -> float:
+    def take(self, now: float, priority: Priority, who: object = None) -> float:
         """Do as `peek` does, and if it is 0.0 the request is paid for and in flight until one of the four endings is told."""
-        delay = self.peek(now, priority)
+        delay = self.peek(now, priority, who)
         if delay:
             return delay
         spacing = self._spacing
@@ -118,21 +119,21 @@ class Pacer:
         if self._circuit.is_open:
             self._gate_at = max(self._gate_at, now + self._circuit.pause(now))
         if self._turns.mask:
-            self._turns.started(priority)
+            self._turns.started(priority, who)
         self._in_flight += 1
         self._starts[priority] += 1
         return 0.0
 
-    def enter(self, priority: Priority) -> None:
-        """Announce a request that waits for its turn: lower priorities stand back meanwhile.
+    def enter(self, priority: Priority, who: object = None, since: float = inf) -> None:
+        """Announce a request that waits for its turn, *since* when it was due: lower priorities stand back meanwhile.
 
         Only who is announced has a share against higher priorities, so stay announced until `take` has returned 0.0.
         """
-        self._turns.enter(priority)
+        self._turns.enter(priority, who, since)
 
-    def leave(self, priority: Priority) -> None:
+    def leave(self, priority: Priority, who: object = None) -> None:
         """Take back one announcement: the request has started, or is no longer wanted."""
-        self._turns.leave(priority)
+        self._turns.leave(priority, who)
         if self._refused:
             self._tell()
 

@@ -23,7 +23,6 @@ W = TypeVar("W", bound=Watched)
 
 _TICK = 0.001
 _MOMENT = 1e-4
-_COURTESY = 2e-4
 _IN_A_ROW = 8
 
 # To call the class for a value takes longer than the pacer does to decide.
@@ -89,13 +88,11 @@ class Crew(Generic[W]):
 
     def expect(self, at: float) -> None:
         """Have a worker look at the schedule when something is due *at* that time, unless one looks before anyway."""
-        if self._sink is None or (self._timer is not None and self._timer.when() <= at + _COURTESY):
+        if self._sink is None or (self._timer is not None and self._timer.when() <= at):
             return
         now = self._loop.time()
         if at <= now and self._pacer is not None:
-            delay = self._pacer.peek(now, self._announced or Priority.NUDGED)
-            # Who has just had a slot lets the crews that wait for the next one look first; else he would have that too, and all.
-            at = now + delay + (_COURTESY if delay and self._announced is None else 0.0)
+            at = now + self._pacer.peek(now, self._announced or Priority.NUDGED, self)
         if at <= now:
             self.wake()
             return
@@ -181,7 +178,7 @@ class Crew(Generic[W]):
             return None
         pacer, now = self._pacer, self._loop.time()
         while (entry := self._schedule.take_one(now)) is not None:
-            delay = pacer.take(now, _PRIORITIES[entry.priority]) if pacer is not None else 0.0
+            delay = pacer.take(now, _PRIORITIES[entry.priority], self) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
                 if self._announced is not None:
@@ -193,7 +190,7 @@ class Crew(Generic[W]):
                     self.look()
                 return entry
             if not self._give_up(entry, now):
-                self._announce(_PRIORITIES[entry.priority])
+                self._announce(_PRIORITIES[entry.priority], entry.due)
                 self._schedule.reschedule(entry, entry.due, entry.priority)
                 self.look(now + delay)
                 return None
@@ -202,15 +199,15 @@ class Crew(Generic[W]):
         self.look(now + _TICK)
         return None
 
-    def _announce(self, priority: Priority | None) -> None:
+    def _announce(self, priority: Priority | None, since: float = 0.0) -> None:
         """Have the pacer know that a poll of this *priority* waits: who is not announced has no share against who is."""
         pacer, announced = self._pacer, self._announced
         if pacer is not None and priority != announced:
             self._announced = priority
             if announced is not None:
-                pacer.leave(announced)
+                pacer.leave(announced, self)
             if priority is not None:
-                pacer.enter(priority)
+                pacer.enter(priority, self, since)
 
 
 def _settle(pacer: Pacer, answer: object, start: float, now: float) -> None:
