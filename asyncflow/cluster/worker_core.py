@@ -80,6 +80,7 @@ class WorkerCore:
         self._crew = Crew(self._schedule, self._pacer, settings.concurrency, ask=self._ask, hear=self._hear, give_up=self._lapse)
         self._event: Event | None = None
         self._low = 0
+        self._was_short = False
         self._is_draining = self._is_drained = False
         self._offset = 0.0
         self._lapsed = self._throttled = 0
@@ -155,6 +156,7 @@ class WorkerCore:
                 continue
             # From when it was asked for: the store cannot have begun to count before.
             self._take(claims, asked_at + self._settings.lease - self._margin)
+            self._was_short = len(claims.jobs) < count
             if claims.pause > _LONG_PAUSE:
                 self._give_back()
             if claims.wait > 0:
@@ -180,7 +182,9 @@ class WorkerCore:
         ahead = max(1, min(int(stats.rate * _AHEAD), self._settings.concurrency * 3, _MOST_AHEAD))
         if stats.circuit == "open":
             ahead = 1
-        self._low = ahead // 2
+        # Where the store has less than was asked for, as it does where the workers' common rate is spent, nothing is to pile up
+        # here: it would go out in one go, and in a second that has its full number already.
+        self._low = 0 if self._was_short else ahead // 2
         waiting = len(self._schedule) - len(self._crew.out)
         # What the store does not hear of cannot be claimed anew either: without it, nothing more is begun.
         if waiting > self._low or self._store.is_behind:

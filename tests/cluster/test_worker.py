@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import Counter
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -201,6 +202,24 @@ async def test_a_429_pauses_all_workers() -> None:
     reads = sorted(at for at, _ in (*service.reads, *other.reads))
     assert reads[0] < 1
     assert all(at >= 30 for at in reads[1:])
+
+
+@pytest.mark.parametrize("rate", [20.0, 75.0, 200.0])
+async def test_no_second_sees_more_than_the_common_rate_when_one_worker_has_to_do_it_all(rate: float) -> None:
+    """What he cannot send at once, having had half of it before, is not to go out later on top of the rate."""
+    loop, store = asyncio.get_running_loop(), virtual_store()
+    one, two = Service(aged(60.0), latency=0.3), Service(aged(60.0), latency=0.3)
+    await store.set_rate(rate)
+    other = Worker(two, store, policy=every(1))
+    async with working(Worker(one, store, policy=every(1)), other):
+        watching = asyncio.create_task(events_of(store.watch(ids(1000))))
+        await pause(20)
+        other.drain()
+        await watching
+    reads = sorted(at for at, _ in (*one.reads, *two.reads))
+    most = max(bisect_left(reads, at + 1.0) - number for number, at in enumerate(reads))
+    assert 0.8 * rate < len(reads) / loop.time()
+    assert most <= 1.05 * rate + 1
 
 
 async def test_a_worker_in_a_long_pause_is_still_heard_of() -> None:
