@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["metrics", "serve_health"]
 
+_END = b"\r\n\r\n"
 _PATIENCE = 5.0
 _MOST_HEAD = 16_384
 
@@ -65,8 +66,9 @@ async def serve_health(worker: Worker, store: WatchStore, host: str, port: int) 
         answering.add(writer)
         try:
             async with asyncio.timeout(_PATIENCE):
-                head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(await _answer(head, worker, store))
+                head = await reader.readuntil(_END)
+                answer = await _answer(head, worker, store)
+                writer.write(answer.partition(_END)[0] + _END if head.startswith(b"HEAD ") else answer)
                 await writer.drain()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # whoever it was has gone, or does not speak HTTP

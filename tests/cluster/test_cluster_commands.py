@@ -276,6 +276,12 @@ async def test_orchestrators_and_prometheus_are_answered() -> None:
             assert (await get("/"))[0] == 404
             assert (await get("/healthz", "POST"))[0] == 405
             reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert body == b""
+            writer.close()
+            reader, writer = await asyncio.open_connection(host, port)
             writer.write(b"nonsense")  # never finished: it is hung up on when the server closes
             worker.drain()
             await task
