@@ -40,7 +40,7 @@ _TROUBLES = (sqlite3.Error, msgspec.MsgspecError, OSError, ValueError, IndexErro
 
 Row = tuple[Any, ...]
 
-_ROWS = 50
+_MOST_ROWS = 64
 """Rows of one statement: between two statements the interpreter changes threads, which costs more than a row does."""
 
 # In each, "{}" stands for the rows.
@@ -174,14 +174,14 @@ class Database:
     def _execute(self, statement: str, rows: Sequence[Row]) -> list[Any]:
         """Carry out *statement* for all *rows*, many at a time, and return what it selects."""
         execute, found = self._connection.execute, list[Any]()
-        for start in range(0, len(rows), _ROWS):
-            piece = rows[start : start + _ROWS]
-            if len(piece) == _ROWS:
-                found += execute(_prepared(statement, len(piece[0]), _ROWS), list(chain.from_iterable(piece)))
-            else:
-                single = _prepared(statement, len(piece[0]), 1)
-                for row in piece:
-                    found += execute(single, row)
+        start, size = 0, _MOST_ROWS
+        while start < len(rows):
+            # A power of two each: the few statements that there are stay prepared, and a commit of any length is few of them.
+            while size > len(rows) - start:
+                size //= 2
+            piece = rows[start : start + size]
+            found += execute(_prepared(statement, len(piece[0]), size), list(chain.from_iterable(piece)))
+            start += size
         return found
 
     def prune(self, before: float | None) -> int:
