@@ -212,7 +212,8 @@ def test_what_only_a_watch_reads_may_be_a_default(command: Command, batch: Path,
 def test_a_store_is_no_matter_of_a_batch(command: Command, batch: Path, service: SimulatorThread) -> None:
     done = command("submit", batch.name, "--journal", "run.db", "--watch", "--store", "redis://127.0.0.1:9/0")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("asyncflow: no such option '--store'")
+    assert done.stderr.startswith("asyncflow: no such option")
+    assert "--store" in done.stderr
     assert service.submits() == []
 
 
