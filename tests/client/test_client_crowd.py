@@ -44,7 +44,7 @@ async def test_no_more_requests_start_in_a_second_than_allowed() -> None:
         start = clock()
         await asyncio.gather(*map(client.get_job, simulator.seed_jobs(30, age=600)))
         assert simulator.stats().peak_rate <= 21
-        assert 1.2 < clock() - start < 10
+        assert 1.2 < clock() - start < 2.5
 
 
 async def test_two_clients_share_one_budget() -> None:
@@ -73,9 +73,8 @@ async def test_who_looks_on_is_served_while_thousands_are_watched() -> None:
                 start = clock()
                 await client.get_job(job_id)
                 waits.append(clock() - start)
-        # Most wait no longer than the few that were on their way take; a stall of the machine may hit one or the other.
-        assert sorted(waits)[10] < 0.3
-        assert max(waits) < 3
+        assert sorted(waits)[10] < 0.15
+        assert max(waits) < 0.6
 
 
 async def test_callers_are_served_in_the_order_of_coming() -> None:

@@ -69,7 +69,7 @@ async def test_retries_pause_and_end() -> None:
         assert failure.value.transient
         assert failure.value.job_id == FLOW_ID
         assert simulator.stats().requests == 2
-        assert 0.5 <= clock() - start < 5
+        assert 0.5 <= clock() - start < 1.5
 
 
 async def test_no_retries_means_one_request() -> None:
@@ -103,7 +103,7 @@ async def test_retry_after_is_obeyed_in_each_form(form: str, least: float) -> No
             await asyncio.wait({reading}, timeout=0.01)
         simulator.faults = Faults()
         await reading
-        assert least <= clock() - start + 0.02 < 10
+        assert least <= clock() - start + 0.02 < 3
         assert simulator.stats().polls_inside_retry_after == 0
 
 
@@ -114,8 +114,8 @@ async def test_a_retry_after_beyond_the_deadline_fails_now(form: str) -> None:
         start = clock()
         with pytest.raises(RateLimitedError) as failure:
             await client.get_job(FLOW_ID, timeout=60)
-        assert failure.value.retry_after == pytest.approx(600, abs=5)
-        assert clock() - start < 5
+        assert failure.value.retry_after == pytest.approx(600, abs=2)
+        assert clock() - start < 0.5
         assert simulator.stats().requests == 1
 
 
@@ -131,7 +131,7 @@ async def test_a_spent_budget_fails_now_and_says_for_how_long() -> None:
         assert failure.value.retry_after == pytest.approx(600, abs=5)
         with pytest.raises(RateLimitedError):
             await client.submit("google-flow/videos", {"prompt": "a kite"})
-        assert clock() - start < 5
+        assert clock() - start < 0.5
         assert simulator.stats().requests == 1
 
 
@@ -144,7 +144,7 @@ async def test_a_spent_budget_fails_now_for_those_who_stand_in_line_too() -> Non
         start = clock()
         with pytest.raises(RateLimitedError):
             await client.get_job(FLOW_ID, timeout=30)
-        assert clock() - start < 5
+        assert clock() - start < 0.5
         patient.cancel()
         await asyncio.wait({patient})
 
@@ -157,7 +157,7 @@ async def test_the_deadline_counts_the_time_of_requests() -> None:
         start = clock()
         with pytest.raises(TransportError) as failure:
             await client.get_job(FLOW_ID, timeout=0.5)
-        assert 0.45 < clock() - start < 5
+        assert 0.45 < clock() - start < 0.9
         assert failure.value.job_id == FLOW_ID
         assert failure.value.transient
 
@@ -171,7 +171,7 @@ async def test_the_deadline_counts_the_time_of_the_token() -> None:
         start = clock()
         with pytest.raises(TransportError):
             await client.with_options(token=token).get_job(FLOW_ID, timeout=0.3)
-        assert clock() - start < 5
+        assert clock() - start < 0.8
 
 
 async def test_the_timeout_of_a_client_bounds_each_try() -> None:
@@ -181,7 +181,7 @@ async def test_the_timeout_of_a_client_bounds_each_try() -> None:
             await client.get_job(FLOW_ID, timeout=10)
         # Told by the budget: a server that is slow to accept may not see a request that is given up so soon.
         assert sum(client.pacer.stats().starts.values()) == 2
-        assert clock() - start < 5
+        assert clock() - start < 2
 
 
 async def test_a_body_that_dribbles_for_too_long_is_a_lost_answer() -> None:
@@ -193,7 +193,7 @@ async def test_a_body_that_dribbles_for_too_long_is_a_lost_answer() -> None:
         start = clock()
         with pytest.raises(TransportError):
             await client.get_job(job_id)
-        assert clock() - start < 5
+        assert clock() - start < 0.8
 
 
 async def test_a_timeout_that_has_passed_makes_no_request_last() -> None:
@@ -202,7 +202,7 @@ async def test_a_timeout_that_has_passed_makes_no_request_last() -> None:
         for seconds in (0, -5.0):
             with pytest.raises(TransportError):
                 await client.get_job(FLOW_ID, timeout=seconds)
-        assert clock() - start < 3
+        assert clock() - start < 0.3
 
 
 async def test_a_retry_does_not_outlive_the_deadline() -> None:
@@ -210,8 +210,7 @@ async def test_a_retry_does_not_outlive_the_deadline() -> None:
         start = clock()
         with pytest.raises(TransportError):
             await client.get_job(FLOW_ID, timeout=1.2)
-        # Had it slept through its second pause, of a second or more, it would be later.
-        assert clock() - start < 1.5
+        assert clock() - start < 1.3
 
 
 # -- the budget is told --------------------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ async def test_a_job_is_waited_for() -> None:
         job = await client.wait(job_id)
         assert (job.job_id, job.outcome) == (job_id, Outcome.SUCCEEDED)
         [truth] = simulator.truth()
-        assert 0.8 <= (truth.shown_at or 0) < 4
+        assert 0.8 <= (truth.shown_at or 0) < 1.1
         assert truth.reads >= 4
 
 
@@ -63,7 +63,7 @@ async def test_a_job_that_ended_long_ago_takes_one_read() -> None:
         [job_id] = simulator.seed_jobs(age=600)
         start = clock()
         await client.wait(job_id)
-        assert clock() - start < 1.5
+        assert clock() - start < 0.3
         assert simulator.stats().requests == 1
 
 
@@ -99,7 +99,7 @@ async def test_a_wait_that_is_too_long_ends_with_the_last_record() -> None:
         start = clock()
         with pytest.raises(WaitTimeoutError) as failure:
             await client.wait(job_id, timeout=0.3)
-        assert 0.3 <= clock() - start < 4
+        assert 0.3 <= clock() - start < 0.6
         assert isinstance(failure.value, TimeoutError)
         assert failure.value.job is not None
         assert (failure.value.job_id, failure.value.job.status) == (job_id, "started")
@@ -110,7 +110,7 @@ async def test_the_timeout_of_a_wait_counts_a_request_that_hangs() -> None:
         start = clock()
         with pytest.raises(WaitTimeoutError) as failure:
             await client.wait(FLOW_ID, timeout=1)
-        assert 1 <= clock() - start < 5
+        assert 1 <= clock() - start < 1.3
         assert (failure.value.job_id, failure.value.job) == (FLOW_ID, None)
         assert len(server.requests) == 1
 

@@ -78,7 +78,7 @@ async def test_a_look_up_that_hangs_is_given_up_in_time() -> None:
         start = clock()
         with pytest.raises(TransportError):
             await client.get_job(FLOW_ID)
-        assert clock() - start < 4
+        assert clock() - start < 1
 
 
 # -- ports -----------------------------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ async def test_a_connection_that_is_closed_for_writing_midway_is_a_lost_answer(l
         start = clock()
         with pytest.raises(TransportError) as failure:
             await client.get_job(FLOW_ID)
-        assert clock() - start < 4
+        assert clock() - start < 1
         assert failure.value.transient
         assert_discreet(told(failure.value))
 
@@ -160,7 +160,7 @@ async def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_in_time(lane: L
         before = clock()
         with pytest.raises(TransportError):
             await client.get_job(FLOW_ID)
-        assert clock() - before < 4
+        assert clock() - before < 1
 
 
 @in_each_lane
@@ -252,4 +252,4 @@ async def test_a_handshake_that_hangs_is_given_up_in_time() -> None:
         start = clock()
         with pytest.raises(TransportError):
             await client.with_options(timeout=0.3).get_job(FLOW_ID)
-        assert clock() - start < 4
+        assert clock() - start < 1
