@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import random
+import weakref
 from dataclasses import asdict
 from functools import partial
 from math import inf, nan
@@ -827,6 +829,20 @@ def test_every_other_start_is_that_of_the_job_which_waits_longest() -> None:
     assert order[:5] == [crowd, crowd, singles[0], crowd, singles[1]]
     assert order.count(crowd) == 51
     assert set(order) == {crowd, *singles}
+
+
+def test_who_has_left_is_not_kept_alive() -> None:
+    class Watch:
+        pass
+
+    pacer, watch = Pacer(), Watch()
+    gone = weakref.ref(watch)
+    pacer.enter(REST, watch)
+    assert pacer.take(START, REST, watch) == 0.0
+    pacer.leave(REST, watch)
+    del watch
+    gc.collect()
+    assert gone() is None
 
 
 def test_who_has_just_had_a_slot_stands_behind_those_who_wait() -> None:

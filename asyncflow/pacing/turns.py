@@ -31,25 +31,24 @@ class _Line:
         self.announced: OrderedDict[object, int] = OrderedDict()
         self._since: dict[object, float] = {}
         self._goes_by_lateness = False
-        self._next: object = None
-        self._is_next_known = False
+        self._next: list[object] = []  # One, once it is known who is next.
 
     def enter(self, who: object, since: float) -> None:
         self.announced[who] = self.announced.get(who, 0) + 1
         self._since.setdefault(who, since)
-        self._is_next_known = False
+        self._next.clear()
 
     def leave(self, who: object) -> None:
         self.announced[who] -= 1
         if not self.announced[who]:
             del self.announced[who], self._since[who]
-            self._is_next_known = False
+            self._next.clear()
 
     def started(self, who: object) -> None:
         if who in self.announced:
             self.announced.move_to_end(who)
         self._goes_by_lateness = not self._goes_by_lateness
-        self._is_next_known = False
+        self._next.clear()
 
     def is_next(self, who: object) -> bool:
         return not self.announced or self._first() is who
@@ -59,15 +58,15 @@ class _Line:
         first = self._first()
         self.announced.move_to_end(first)
         self._since[first] = inf
-        self._is_next_known = False
+        self._next.clear()
 
     def _first(self) -> object:
-        if not self._is_next_known:
+        if not self._next:
             first = next(iter(self.announced))
             if self._goes_by_lateness:
                 first = min(self.announced, key=self._since.__getitem__)
-            self._next, self._is_next_known = first, True
-        return self._next
+            self._next.append(first)
+        return self._next[0]
 
 
 class Turns:
