@@ -9,8 +9,8 @@ from typing import ClassVar, Literal, Self
 
 from asyncflow.errors import AsyncflowError, error_class
 from asyncflow.records import AnyJob, Job
-from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line, redact
+from asyncflow.services.job import Discreet
 
 __all__ = ["Abandoned", "Changed", "Ended", "Event", "Expiring", "Problem", "Submission", "Unreachable"]
 

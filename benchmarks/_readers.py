@@ -21,7 +21,7 @@ import aiohttp
 
 from asyncflow import AsyncClient, Pacer, every
 from asyncflow.pacing import Priority
-from asyncflow.records import google_flow
+from asyncflow.services.google_flow import records as google_flow
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -19,19 +19,19 @@ import time
 from typing import TYPE_CHECKING
 
 from asyncflow import FlowJob, JobWatcher, Media, every, testing
-from asyncflow.client.telling import Teller
+from asyncflow.client.instrumentation import Teller
 from asyncflow.client.wire import Reply
 from asyncflow.logs import hooks_of, log_facts
 from asyncflow.pacing import Pacer
 from asyncflow.protocol import job_request
-from asyncflow.watcher.core import Core
+from asyncflow.watcher.engine import Core
 from benchmarks._report import Report, Spread, interleaved, parser, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from asyncflow.telemetry import Fact, Hook
-    from asyncflow.watcher.entry import Entry
+    from asyncflow.watcher.watched_job import Entry
 
 BARE, PLAIN = "no points for hooks", "no hook"
 JOB_ID = "j1104093012448120573v-u1234-email:ada.lind@example.com-bot:google-flow"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncflow.cli.group import group
+from asyncflow.cli.app import group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

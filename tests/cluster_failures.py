@@ -162,7 +162,7 @@ import sys, time, datetime
 shift, real = float(sys.argv.pop(1)), time.time
 from asyncflow.cli import main
 if shift:
-    import asyncflow.client, asyncflow.cluster.redis_store, asyncflow.cluster.worker
+    import asyncflow.client, asyncflow.cluster.stores.redis.store, asyncflow.cluster.worker
     class Shifted(datetime.datetime):
         @classmethod
         def now(cls, tz=None):

@@ -12,7 +12,7 @@ from asyncflow.cluster.store import Claim, Report
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.cluster.deliveries import EventStream
+    from asyncflow.cluster.consumer import EventStream
     from asyncflow.cluster.store import Delivery
 
 AnyStore = MemoryStore | RedisStore  # a JournalStore is a MemoryStore

@@ -16,7 +16,7 @@ from samples import FOLDER, Case, case, cases
 from asyncflow.errors import AccountError, AsyncflowError, TransportError
 from asyncflow.protocol import decode_answer, job_request, read_nudge, transport_error, under_asked_id
 from asyncflow.records import AssetLink, Cancelled, FlowStats, Job, MusicJob, MusicStats
-from asyncflow.records.google_flow import kind_of
+from asyncflow.services.google_flow.records import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

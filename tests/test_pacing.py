@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.pacing.room import Room
-from asyncflow.pacing.spacing import Spacing
+from asyncflow.pacing.adaptive_concurrency import Room
+from asyncflow.pacing.adaptive_rate import Spacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -34,7 +34,7 @@ from asyncflow.protocol import (
     transport_error,
     under_asked_id,
 )
-from asyncflow.protocol.refusals import MAX_RETRY_AFTER, read_retry_after
+from asyncflow.protocol.http_errors import MAX_RETRY_AFTER, read_retry_after
 from asyncflow.records import AssetLink, Cancelled, FlowStats, Job, MusicStats
 
 FLOW_ID = "j1104093012448120573v-u40417-email:marta.olsen@example.com-bot:google-flow"

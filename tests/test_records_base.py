@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from asyncflow.errors import DecodeError
 from asyncflow.records import AnyJob, AssetLink, Cancelled, Failure, FlowJob, Job, Media, MusicJob, Outcome
-from asyncflow.records.answers import decode_link
+from asyncflow.services.links import decode_link
 
 JOB_ID = "j1104093012448120573v-u40417-email:marta.olsen@example.com-bot:google-flow"
 OK, FAILED, MISSING = (

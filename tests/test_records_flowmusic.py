@@ -10,7 +10,7 @@ from samples import Case, body_of, records
 
 from asyncflow.errors import DecodeError
 from asyncflow.records import MusicJob
-from asyncflow.records.flowmusic import decode
+from asyncflow.services.flowmusic.records import decode
 
 
 @pytest.mark.parametrize("of", records("flowmusic"), ids=lambda of: of.name)

@@ -11,7 +11,7 @@ from samples import Case, body_of, records
 
 from asyncflow.errors import DecodeError
 from asyncflow.records import FlowJob, Media
-from asyncflow.records.google_flow import decode, kind_of
+from asyncflow.services.google_flow.records import decode, kind_of
 
 VIDEO = "https://flow-content.google/video/x?Expires=1793900000"
 

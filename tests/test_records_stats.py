@@ -11,7 +11,7 @@ from samples import body_of
 
 from asyncflow.errors import DecodeError
 from asyncflow.records import ExecutingRow, FlowStats, HistoryRow, MusicAccount, MusicStats, RunningJob, StatsGroup, SummaryRow
-from asyncflow.records.stats import decode_flow, decode_music
+from asyncflow.services.google_flow.stats import decode_flow, decode_music
 
 MAIL = "marta.olsen@example.com"
 JOB_ID = "j1104093012448120573v-u40417-email:marta.olsen@example.com-bot:google-flow"

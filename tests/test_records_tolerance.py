@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct
 
 from asyncflow.errors import DecodeError
-from asyncflow.records.tolerance import (
+from asyncflow.services.lenient import (
     Json,
     deepest_reason,
     faithful,

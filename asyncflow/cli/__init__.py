@@ -22,7 +22,7 @@ def main(arguments: "Sequence[str] | None" = None) -> int:
         if missing:
             sys.stderr.write(f"asyncflow: {' and '.join(missing)} not installed: pip install 'asyncflow-useapi[cli]'\n")
             return 2
-        from asyncflow.cli.group import run  # noqa: PLC0415 - see above
+        from asyncflow.cli.app import run  # noqa: PLC0415 - see above
 
         return run(arguments)
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 import re
 
-from asyncflow.report.words import span
+from asyncflow.report.formatting import span
 
 __all__ = ["clock", "parse_duration", "span"]
 

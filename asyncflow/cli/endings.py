@@ -3,7 +3,7 @@
 Pure: no clock, no I/O, no asyncio.
 """
 
-from asyncflow.cli.exit_codes import ExitCode
+from asyncflow.cli.exits import ExitCode
 
 __all__ = ["BadIdsError", "Ending", "Interrupted"]
 

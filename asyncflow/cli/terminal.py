@@ -6,9 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from asyncflow.cli.feeds import LiveFeed
-    from asyncflow.cli.frame import Line
-    from asyncflow.cli.screen import Screen
+    from asyncflow.cli.output.live_view import Line
+    from asyncflow.cli.output.renderers import LiveFeed
+    from asyncflow.cli.output.screen import Screen
 
 __all__ = ["is_live", "live_feed", "screen_on"]
 
@@ -20,12 +20,12 @@ def is_live(stream: TextIO | None) -> bool:
 
 def screen_on(stream: TextIO, *, no_color: bool) -> "Screen":
     """Return a screen on *stream*, a terminal. rich is loaded here and not before."""
-    screen: Screen = import_module("asyncflow.cli.screen").Screen(stream, is_plain=no_color)
+    screen: Screen = import_module("asyncflow.cli.output.screen").Screen(stream, is_plain=no_color)
     return screen
 
 
 def live_feed(stream: TextIO, picture: Callable[[tuple[int, int]], Sequence["Line"]], *, no_color: bool) -> "LiveFeed":
     """Return a feed that paints what *picture* gives for a size on *stream*, a terminal."""
     screen = screen_on(stream, no_color=no_color)
-    feed: LiveFeed = import_module("asyncflow.cli.feeds").LiveFeed(screen, lambda: picture(screen.size))
+    feed: LiveFeed = import_module("asyncflow.cli.output.renderers").LiveFeed(screen, lambda: picture(screen.size))
     return feed

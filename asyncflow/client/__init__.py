@@ -4,6 +4,6 @@ The only room where a token is read. It is sent to the base URL and to nowhere e
 """
 
 from asyncflow.client.async_client import AsyncClient
-from asyncflow.client.batch import SubmitBatch
+from asyncflow.client.submit_batch import SubmitBatch
 
 __all__ = ["AsyncClient", "SubmitBatch"]

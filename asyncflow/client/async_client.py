@@ -8,14 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from asyncflow import protocol
-from asyncflow.client.budget import Budget
-from asyncflow.client.calls import Calls
-from asyncflow.client.connection import Connection
-from asyncflow.client.media_side import MediaSide, only_job
+from asyncflow.client.instrumentation import Teller
+from asyncflow.client.media import MediaSide, only_job
 from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
+from asyncflow.client.rate_limit import Budget
+from asyncflow.client.retry import Calls
 from asyncflow.client.submit_side import SubmitSide
-from asyncflow.client.submitting import Submits
-from asyncflow.client.telling import Teller
+from asyncflow.client.submitter import Submits
+from asyncflow.client.transport import Connection
 from asyncflow.client.waiting import W_co, wait_for, wait_in, well_ended, worth_asking
 from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.logs import hooks_of

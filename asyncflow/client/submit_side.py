@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from asyncflow import protocol
-from asyncflow.client.batch import Settings, SubmitBatch
 from asyncflow.client.options import at_least, check_timeout
-from asyncflow.client.submitting import new_ref
+from asyncflow.client.submit_batch import Settings, SubmitBatch
+from asyncflow.client.submitter import new_ref
 from asyncflow.client.waiting import well_ended
 from asyncflow.errors import OutcomeUnknownError, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncflow.client.batch import Lines, SubmitJournal
-    from asyncflow.client.connection import Connection
     from asyncflow.client.options import Options
-    from asyncflow.client.submitting import Submits
+    from asyncflow.client.submit_batch import Lines, SubmitJournal
+    from asyncflow.client.submitter import Submits
+    from asyncflow.client.transport import Connection
     from asyncflow.records import Job
 
 __all__ = ["SubmitSide"]

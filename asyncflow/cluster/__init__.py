@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncflow.cluster.deliveries import EventStream
-    from asyncflow.cluster.health import serve_health
-    from asyncflow.cluster.journal_store import JournalStore
-    from asyncflow.cluster.memory import MemoryStore
-    from asyncflow.cluster.redis_store import RedisStore
+    from asyncflow.cluster.consumer import EventStream
+    from asyncflow.cluster.health_server import serve_health
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
     from asyncflow.cluster.store_watch import StoreWatch
+    from asyncflow.cluster.stores.journal import JournalStore
+    from asyncflow.cluster.stores.memory import MemoryStore
+    from asyncflow.cluster.stores.redis.store import RedisStore
     from asyncflow.cluster.worker import Worker
     from asyncflow.cluster.worker_stats import WorkerStats
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncflow.watcher.entry import Entry
+from asyncflow.watcher.watched_job import Entry
 
 if TYPE_CHECKING:
     from asyncflow.cluster.store import Claim

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 from asyncflow.events import Event  # noqa: TC001 - msgspec reads it
-from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line
+from asyncflow.services.job import Discreet
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
     from typing import Unpack
 
-    from asyncflow.cluster.deliveries import EventStream
+    from asyncflow.cluster.consumer import EventStream
     from asyncflow.cluster.store_watch import StoreWatch, StoreWatchOptions
     from asyncflow.watcher import JobIds
 

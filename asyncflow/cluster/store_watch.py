@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, TypedDict
 
 from anyio.lowlevel import checkpoint
 
-from asyncflow.cluster.envelope import checked_id, place_of
+from asyncflow.cluster.codec import checked_id, place_of
 from asyncflow.errors import UsageError, WaitTimeoutError
 from asyncflow.events import Abandoned, Changed, Ended, Event, Problem
 from asyncflow.stream import Stream
 from asyncflow.watcher import JobIds, WatchStats
 from asyncflow.watcher.job_watcher import merge
-from asyncflow.watcher.tally import Tally
+from asyncflow.watcher.stats import Tally
 
 if TYPE_CHECKING:
     from asyncflow.cluster.store import WatchStore

@@ -7,11 +7,11 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from asyncflow.cluster.worker_core import Settings, WorkerCore
+from asyncflow.cluster.worker_engine import Settings, WorkerCore
 from asyncflow.errors import UsageError
 from asyncflow.polling import PollPolicy
 from asyncflow.stream import Stream
-from asyncflow.watcher.entry import Limits
+from asyncflow.watcher.watched_job import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

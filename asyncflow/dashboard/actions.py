@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow import AsyncflowError, UsageError
-from asyncflow.dashboard.exchange import told
-from asyncflow.dashboard.words import plain
+from asyncflow.dashboard.formatting import plain
+from asyncflow.dashboard.http import told
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Awaitable, Callable
 
     from asyncflow import MediaFile
-    from asyncflow.dashboard.exchange import Reply
+    from asyncflow.dashboard.http import Reply
 
     Action = Callable[[str], Awaitable[str]]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from asyncflow.dashboard.exchange import PATIENCE, Ask, Reply
+from asyncflow.dashboard.http import PATIENCE, Ask, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from asyncflow.dashboard.bell import Bell
-    from asyncflow.dashboard.exchange import Answer
+    from asyncflow.dashboard.http import Answer
+    from asyncflow.dashboard.notifier import Bell
 
     Receive = Callable[[], Awaitable[Mapping[str, Any]]]
     Send = Callable[[Any], Awaitable[None]]

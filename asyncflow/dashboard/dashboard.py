@@ -16,16 +16,16 @@ import msgspec
 from asyncflow import AsyncflowError, Journal, UsageError
 from asyncflow.dashboard import asgi
 from asyncflow.dashboard.actions import actions_of, carry_out
-from asyncflow.dashboard.bell import Bell
-from asyncflow.dashboard.exchange import Reply, told
-from asyncflow.dashboard.guard import HEADERS, Guard
-from asyncflow.dashboard.history import History, Totals
+from asyncflow.dashboard.assets import page_file
+from asyncflow.dashboard.auth import HEADERS, Guard
+from asyncflow.dashboard.event_stream import follow
+from asyncflow.dashboard.formatting import plain
+from asyncflow.dashboard.http import Reply, told
 from asyncflow.dashboard.media import MediaDesk
-from asyncflow.dashboard.model import Model
-from asyncflow.dashboard.news import follow
-from asyncflow.dashboard.page import page_file
+from asyncflow.dashboard.notifier import Bell
 from asyncflow.dashboard.sources import JournalSource, Source, Watched, WatchSource
-from asyncflow.dashboard.words import plain
+from asyncflow.dashboard.state import Model
+from asyncflow.dashboard.time_series import History, Totals
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from asyncflow import AsyncClient, Event, JobWatcher
-    from asyncflow.dashboard.exchange import Ask, Flow, Pipe
+    from asyncflow.dashboard.http import Ask, Flow, Pipe
 
 __all__ = ["Dashboard"]
 

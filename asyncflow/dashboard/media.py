@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow import AsyncflowError
-from asyncflow.dashboard.exchange import Reply, told
+from asyncflow.dashboard.http import Reply, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import aiohttp
 
     from asyncflow import Job, Media
-    from asyncflow.dashboard.exchange import Ask, Flow, Pipe
-    from asyncflow.dashboard.model import Card, Model
+    from asyncflow.dashboard.http import Ask, Flow, Pipe
     from asyncflow.dashboard.sources import Source
+    from asyncflow.dashboard.state import Card, Model
 
 __all__ = ["MediaClient", "MediaDesk"]
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from asyncflow.dashboard.exchange import PATIENCE, Ask, Reply
+from asyncflow.dashboard.http import PATIENCE, Ask, Reply
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from asyncflow.dashboard.bell import Bell
-    from asyncflow.dashboard.exchange import Answer
+    from asyncflow.dashboard.http import Answer
+    from asyncflow.dashboard.notifier import Bell
 
 __all__ = ["handle", "listening"]
 

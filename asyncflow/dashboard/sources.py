@@ -11,14 +11,14 @@ from anyio import to_thread
 from msgspec.structs import replace
 
 from asyncflow import Abandoned, Ended
-from asyncflow.dashboard.words import plain
+from asyncflow.dashboard.formatting import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from asyncflow import Event, Job, Journal, JournalEntry, WatchStats
-    from asyncflow.dashboard.model import Model
+    from asyncflow.dashboard.state import Model
 
 Mark = tuple[str | None, float, bool]
 """What of an entry changes when its job does."""

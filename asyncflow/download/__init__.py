@@ -4,8 +4,8 @@
 `addresses`, `rate`, `plan`. `carrier` is the way to media hosts, `folder` and `part` are the disk.
 """
 
-from asyncflow.download.carrier import Carrier
 from asyncflow.download.downloader import Downloader, DownloadOptions
+from asyncflow.download.media_transport import Carrier
 from asyncflow.download.results import DownloadProgress, DownloadStats, JobFiles, MediaFile
 
 __all__ = ["Carrier", "DownloadOptions", "DownloadProgress", "DownloadStats", "Downloader", "JobFiles", "MediaFile"]

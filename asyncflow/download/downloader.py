@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, TypedDict
 
 import anyio
 
-from asyncflow.download.carrier import Carrier
-from asyncflow.download.fetch import Limits
-from asyncflow.download.folder import Folder
-from asyncflow.download.names import DEFAULT_TEMPLATE, Template, identity
-from asyncflow.download.rate import ByteBudget
+from asyncflow.download.bandwidth import ByteBudget
+from asyncflow.download.file_download import Limits
+from asyncflow.download.file_names import DEFAULT_TEMPLATE, Template, identity
+from asyncflow.download.job_download import Seams, Work
+from asyncflow.download.media_transport import Carrier
 from asyncflow.download.results import DownloadStats, JobFiles
-from asyncflow.download.work import Seams, Work
+from asyncflow.download.target_folder import Folder
 from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.records import Job
 from asyncflow.stream import Sink, Stream

@@ -6,8 +6,8 @@ Pure: no clock, no I/O, no asyncio. All are frozen structs that go through JSON 
 from typing import Literal
 
 from asyncflow.events import Problem
-from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line
+from asyncflow.services.job import Discreet
 
 __all__ = ["DownloadProgress", "DownloadStats", "FileState", "JobFiles", "MediaFile"]
 

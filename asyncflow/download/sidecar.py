@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asyncflow.download.manifest import job_key
-from asyncflow.download.names import NameFacts, Template, identity
-from asyncflow.records.tolerance import clean_text
+from asyncflow.download.file_names import NameFacts, Template, identity
+from asyncflow.download.folder_index import job_key
+from asyncflow.services.lenient import clean_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from asyncflow.download.folder import Folder
     from asyncflow.download.results import MediaFile
+    from asyncflow.download.target_folder import Folder
     from asyncflow.records import Job, Media
 
 __all__ = ["sidecar_content", "write_sidecar"]

@@ -13,10 +13,10 @@ import msgspec
 
 from asyncflow.errors import JournalError, WaitTimeoutError, error_class
 from asyncflow.events import Abandoned, Changed, Ended, Event
-from asyncflow.journal import submits
-from asyncflow.journal.facts import Added, Begun, Discarded, Handled, Learned, Reported, Settled
-from asyncflow.journal.refusals import refusal
+from asyncflow.journal import submissions as submits
+from asyncflow.journal.operations import Added, Begun, Discarded, Handled, Learned, Reported, Settled
 from asyncflow.journal.schema import check, migrate, transaction
+from asyncflow.journal.sqlite_errors import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncflow.events import Submission
-    from asyncflow.journal.facts import Fact
+    from asyncflow.journal.operations import Fact
 
 __all__ = ["Database", "connect", "translated"]
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Literal
 
 from asyncflow.events import Event
-from asyncflow.records.base import Discreet
 from asyncflow.redaction import digest, one_line
+from asyncflow.services.job import Discreet
 
 __all__ = ["STATES", "JournalEntry", "State"]
 

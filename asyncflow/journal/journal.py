@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncflow.errors import JournalError, UsageError
 from asyncflow.journal.database import Database
-from asyncflow.journal.facts import Added, Begun, Discarded, Handled, Learned, Reported, Settled
-from asyncflow.journal.reading import read_entries, read_submissions
+from asyncflow.journal.operations import Added, Begun, Discarded, Handled, Learned, Reported, Settled
+from asyncflow.journal.reader import read_entries, read_submissions
 
 if TYPE_CHECKING:
     import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from asyncflow.events import Event, Submission
     from asyncflow.journal.entry import JournalEntry
-    from asyncflow.journal.facts import Fact
+    from asyncflow.journal.operations import Fact
 
 __all__ = ["Journal"]
 

@@ -17,8 +17,8 @@ when the next one may go, and all of them must agree:
   and clients that wait go in turn.
 """
 
+from asyncflow.pacing.fair_queue import Priority
 from asyncflow.pacing.pacer import Pacer, PacerStats
-from asyncflow.pacing.prepaid import Prepayment, prepaid
-from asyncflow.pacing.turns import Priority
+from asyncflow.pacing.permit import Prepayment, prepaid
 
 __all__ = ["Pacer", "PacerStats", "Prepayment", "Priority", "prepaid"]

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from asyncflow.pacing.circuit import Circuit
-from asyncflow.pacing.refusals import Refusals
-from asyncflow.pacing.room import Room
-from asyncflow.pacing.spacing import Spacing
-from asyncflow.pacing.turns import Priority, Turns
+from asyncflow.pacing.adaptive_concurrency import Room
+from asyncflow.pacing.adaptive_rate import Spacing
+from asyncflow.pacing.circuit_breaker import Circuit
+from asyncflow.pacing.fair_queue import Priority, Turns
+from asyncflow.pacing.throttle_classifier import Refusals
 
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.25
 _DAY, _HOUR = 86_400.0, 3_600.0

@@ -3,10 +3,10 @@
 Pure: no clock, no I/O, no asyncio, no randomness of its own. Every time is a float on one clock of the caller's.
 """
 
-from asyncflow.polling.learned import PollPolicy
+from asyncflow.polling.adaptive_policy import PollPolicy
 from asyncflow.polling.policy import Key, Policy, Ranking, backoff, every, failure_delay
-from asyncflow.polling.safety import safety_net
 from asyncflow.polling.schedule import EXPECTED, INTERACTIVE, NUDGED, REST, Schedule, Watched
+from asyncflow.polling.webhook_fallback import safety_net
 
 __all__ = [
     "EXPECTED",

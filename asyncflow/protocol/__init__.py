@@ -4,7 +4,6 @@ Pure: no clock, no I/O, no asyncio. A `Request` says what goes on the wire, down
 status, headers and bytes into a record, or raises the error that they mean.
 """
 
-from asyncflow.protocol.answers import Answer, decode_answer, decode_job, read_nudge, transport_error, under_asked_id
 from asyncflow.protocol.requests import (
     SERVICES,
     Request,
@@ -16,7 +15,8 @@ from asyncflow.protocol.requests import (
     stats_request,
     submit_request,
 )
-from asyncflow.protocol.submits import Order, SubmitLine, is_ambiguous, order_of
+from asyncflow.protocol.responses import Answer, decode_answer, decode_job, read_nudge, transport_error, under_asked_id
+from asyncflow.protocol.submissions import Order, SubmitLine, is_ambiguous, order_of
 
 __all__ = [
     "SERVICES",

@@ -3,9 +3,9 @@
 Pure: no clock, no I/O, no asyncio. `Ledger` takes events in as they come; a `RunReport` is what it says at a moment.
 """
 
-from asyncflow.report.ledger import Ledger, reason_of
+from asyncflow.report.builder import Ledger, reason_of
 from asyncflow.report.prices import CAPTCHA_PRICES
-from asyncflow.report.records import (
+from asyncflow.report.values import (
     Captchas,
     Credits,
     Durations,

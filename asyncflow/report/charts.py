@@ -8,12 +8,12 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from asyncflow.report.words import OUTCOMES, clock, count, span
+from asyncflow.report.formatting import OUTCOMES, clock, count, span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncflow.report.records import Durations, Timeline
+    from asyncflow.report.values import Durations, Timeline
 
 __all__ = ["box_plot", "columns", "share_bar", "stacked_bar"]
 

@@ -7,14 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from asyncflow.simulator.calls import SubmitTruth
     from asyncflow.simulator.clock import ManualClock
-    from asyncflow.simulator.counters import SimulatorStats
-    from asyncflow.simulator.facts import Fate
     from asyncflow.simulator.faults import Faults, Outage
+    from asyncflow.simulator.identity import Fate
     from asyncflow.simulator.jobs import JobTruth
     from asyncflow.simulator.media import MediaTruth
-    from asyncflow.simulator.playback import Answer
+    from asyncflow.simulator.metrics import SimulatorStats
+    from asyncflow.simulator.replay import Answer
+    from asyncflow.simulator.request import SubmitTruth
     from asyncflow.simulator.scenario import Scenario
     from asyncflow.simulator.server import Simulator
     from asyncflow.simulator.thread import SimulatorThread

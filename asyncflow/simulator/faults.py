@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct, field
 
-from asyncflow.simulator.facts import Fate
+from asyncflow.simulator.identity import Fate
 
 __all__ = ["REQUEST_KINDS", "FaultInjector", "Faults", "Outage", "TokenBucket", "Verdict"]
 

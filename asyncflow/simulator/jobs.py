@@ -9,7 +9,7 @@ from random import Random
 
 from msgspec import Struct
 
-from asyncflow.simulator.facts import (
+from asyncflow.simulator.identity import (
     ACCOUNTS,
     KINDS,
     MUSIC_ACCOUNTS,
@@ -20,8 +20,8 @@ from asyncflow.simulator.facts import (
     music_job_id,
     stranger,
 )
-from asyncflow.simulator.links import Links
 from asyncflow.simulator.scenario import Scenario, Script, draw_fate
+from asyncflow.simulator.signed_links import Links
 
 __all__ = ["JobBook", "JobTruth", "Order", "SimulatedJob"]
 

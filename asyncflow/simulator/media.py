@@ -7,13 +7,13 @@ from hashlib import sha256
 
 from msgspec import Struct
 
-from asyncflow.simulator.facts import media_name
-from asyncflow.simulator.flow_records import is_inline, media_states
+from asyncflow.simulator.flowmusic.records import clip_states
+from asyncflow.simulator.google_flow.records import is_inline, media_states
+from asyncflow.simulator.identity import media_name
 from asyncflow.simulator.jobs import SimulatedJob
-from asyncflow.simulator.music_records import clip_states
+from asyncflow.simulator.responses import Reply
 from asyncflow.simulator.samples import m4a, mp4, png, wav
-from asyncflow.simulator.wire import Reply
-from asyncflow.simulator.world import World
+from asyncflow.simulator.state import World
 
 __all__ = ["MediaTruth", "list_media", "read_media"]
 

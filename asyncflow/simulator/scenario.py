@@ -13,9 +13,10 @@ from random import Random
 
 import msgspec
 
-from asyncflow.simulator import flow_records, music_records
-from asyncflow.simulator.facts import ACCOUNTS, KINDS, Facts, Fate, flow_job_id, music_job_id
-from asyncflow.simulator.links import Links
+from asyncflow.simulator.flowmusic import records as music_records
+from asyncflow.simulator.google_flow import records as flow_records
+from asyncflow.simulator.identity import ACCOUNTS, KINDS, Facts, Fate, flow_job_id, music_job_id
+from asyncflow.simulator.signed_links import Links
 
 __all__ = ["Scenario", "draw_duration", "draw_fate"]
 

@@ -9,18 +9,18 @@ from typing import Self
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from asyncflow.simulator.calls import SubmitTruth
 from asyncflow.simulator.clock import Clock, LoopClock
-from asyncflow.simulator.control import Seeding, seed
-from asyncflow.simulator.counters import SimulatorStats
-from asyncflow.simulator.facts import Fate, media_name
+from asyncflow.simulator.control_api import Seeding, seed
 from asyncflow.simulator.faults import Faults
-from asyncflow.simulator.gate import Gate
+from asyncflow.simulator.handler import Gate
+from asyncflow.simulator.identity import Fate, media_name
 from asyncflow.simulator.jobs import JobTruth
 from asyncflow.simulator.media import MediaTruth, list_media
-from asyncflow.simulator.playback import Answer, Fault
+from asyncflow.simulator.metrics import SimulatorStats
+from asyncflow.simulator.replay import Answer, Fault
+from asyncflow.simulator.request import SubmitTruth
 from asyncflow.simulator.scenario import Script
-from asyncflow.simulator.world import Settings, World
+from asyncflow.simulator.state import Settings, World
 
 __all__ = ["Simulator"]
 

@@ -8,13 +8,13 @@ from ssl import SSLContext
 from types import TracebackType
 from typing import Self, TypedDict, TypeVar, Unpack
 
-from asyncflow.simulator.calls import SubmitTruth
-from asyncflow.simulator.counters import SimulatorStats
-from asyncflow.simulator.facts import Fate
 from asyncflow.simulator.faults import Faults
+from asyncflow.simulator.identity import Fate
 from asyncflow.simulator.jobs import JobTruth
 from asyncflow.simulator.media import MediaTruth
-from asyncflow.simulator.playback import Answer, Fault
+from asyncflow.simulator.metrics import SimulatorStats
+from asyncflow.simulator.replay import Answer, Fault
+from asyncflow.simulator.request import SubmitTruth
 from asyncflow.simulator.scenario import Script
 from asyncflow.simulator.server import Simulator
 

@@ -22,7 +22,7 @@ import weakref
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from asyncflow.stream.buffer import Buffer
-from asyncflow.stream.run import Run, Sink
+from asyncflow.stream.task_owner import Run, Sink
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from asyncflow.pacing import Pacer
     from asyncflow.report import RunReport
-    from asyncflow.watcher.tally import Tally
+    from asyncflow.watcher.stats import Tally
 
 __all__ = ["Books"]
 

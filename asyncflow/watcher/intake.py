@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
 
     from asyncflow.stream import Sink
-    from asyncflow.watcher.keeping import Keeping
+    from asyncflow.watcher.persistence import Keeping
 
 __all__ = ["Intake"]
 

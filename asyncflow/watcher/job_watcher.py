@@ -13,10 +13,10 @@ from asyncflow.logs import hooks_of
 from asyncflow.polling import PollPolicy
 from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
-from asyncflow.watcher.core import Core
-from asyncflow.watcher.entry import Limits
-from asyncflow.watcher.keeping import Receipts
+from asyncflow.watcher.engine import Core
+from asyncflow.watcher.persistence import Receipts
 from asyncflow.watcher.settings import Settings
+from asyncflow.watcher.watched_job import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.report import RunReport
     from asyncflow.telemetry import Hook
-    from asyncflow.watcher.keeping import WatchJournal
+    from asyncflow.watcher.persistence import WatchJournal
     from asyncflow.watcher.settings import Fetch, JobIds
-    from asyncflow.watcher.tally import WatchStats
+    from asyncflow.watcher.stats import WatchStats
 
 __all__ = ["JobWatcher", "WatchOptions", "merge"]
 

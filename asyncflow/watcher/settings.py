@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
     from asyncflow.telemetry import Hooks
-    from asyncflow.watcher.entry import Limits
-    from asyncflow.watcher.keeping import WatchJournal
+    from asyncflow.watcher.persistence import WatchJournal
+    from asyncflow.watcher.watched_job import Limits
 
 __all__ = ["Fetch", "JobIds", "Settings"]
 

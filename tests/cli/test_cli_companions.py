@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncflow import AsyncClient, Ended, Journal, every
-from asyncflow.cli.companions import Companion
+from asyncflow.cli.addon import Companion
 from asyncflow.cli.endings import Ending
-from asyncflow.cli.exit_codes import ExitCode, graver
-from asyncflow.cli.feeds import Feed
-from asyncflow.cli.frame import Line, plain
-from asyncflow.cli.session import Session, Times
-from asyncflow.cli.tally import Tally
+from asyncflow.cli.exits import ExitCode, graver
+from asyncflow.cli.output.live_view import Line, plain
+from asyncflow.cli.output.progress import Tally
+from asyncflow.cli.output.renderers import Feed
+from asyncflow.cli.watch_runner import Session, Times
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow.cli.group import COMMANDS, run
+from asyncflow.cli.app import COMMANDS, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ from asyncflow.cli import main
 try:
     main([])
 except SystemExit:
-    assert not {"aiohttp", "rich", "msgspec", "asyncflow.cli.watch"} & set(sys.modules), sys.modules
+    assert not {"aiohttp", "rich", "msgspec", "asyncflow.cli.commands.watch"} & set(sys.modules), sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")

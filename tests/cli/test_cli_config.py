@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from asyncflow.cli import config
+from asyncflow.cli.app import group, run
 from asyncflow.cli.endings import Ending
-from asyncflow.cli.group import group, run
+from asyncflow.cli.input import config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     def stats(timeout: float) -> None:
         seen.append(timeout)
 
-    monkeypatch.setattr("asyncflow.cli.stats.stats", stats)
+    monkeypatch.setattr("asyncflow.cli.commands.stats.stats", stats)
     return seen
 
 

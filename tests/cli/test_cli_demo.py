@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from asyncflow import Ended, Event
-from asyncflow.cli.demo import demo_faults
+from asyncflow.cli.commands.demo import demo_faults
 from asyncflow.simulator import Faults
 
 if TYPE_CHECKING:

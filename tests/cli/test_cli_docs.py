@@ -9,7 +9,7 @@ import click
 import pytest
 from cli_commands import ALL, options
 
-from asyncflow.cli.group import COMMANDS, group
+from asyncflow.cli.app import COMMANDS, group
 
 PAGE = (Path(__file__).parents[2] / "docs" / "command.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## asyncflow (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

@@ -18,13 +18,14 @@ from cli_processes import LAUNCH, Command, environment_of
 from secret_watch import leaks
 
 from asyncflow import AsyncClient, DownloadError, Journal, every
-from asyncflow.cli import downloading, main
-from asyncflow.cli.download import FileLine
-from asyncflow.cli.exit_codes import ExitCode
-from asyncflow.cli.frame import plain
-from asyncflow.cli.session import Session, Times
+from asyncflow.cli import main
+from asyncflow.cli.addons import download as downloading
+from asyncflow.cli.commands.download import FileLine
+from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.output.live_view import plain
+from asyncflow.cli.output.progress import Tally
 from asyncflow.cli.sizes import parse_size, size
-from asyncflow.cli.tally import Tally
+from asyncflow.cli.watch_runner import Session, Times
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:

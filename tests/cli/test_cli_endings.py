@@ -35,7 +35,7 @@ SCRIPT = "import sys; from asyncflow.cli import main; sys.exit(main())"
 
 
 @pytest.mark.parametrize(
-    "module", ["click", "asyncflow.cli.group", "asyncflow.cli.failures", "asyncflow.cli.get", "asyncflow.errors"]
+    "module", ["click", "asyncflow.cli.app", "asyncflow.cli.errors", "asyncflow.cli.commands.get", "asyncflow.errors"]
 )
 @pytest.mark.parametrize("start", [("-m", "asyncflow"), ("-c", SCRIPT)], ids=["module", "script"])
 def test_ctrl_c_while_the_command_is_loaded_is_one_line(tmp_path: Path, start: tuple[str, str], module: str) -> None:

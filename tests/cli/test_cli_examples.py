@@ -17,7 +17,7 @@ import pytest
 from cli_commands import ALL
 
 from asyncflow.cli import main
-from asyncflow.cli.group import group
+from asyncflow.cli.app import group
 from asyncflow.simulator import SimulatorThread
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncflow.cli.exit_codes import ExitCode, code_of, verdict
+from asyncflow.cli.exits import ExitCode, code_of, verdict
 from asyncflow.errors import error_class
 
 

@@ -10,9 +10,9 @@ import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
 from asyncflow import Changed, Ended, RateLimitedError
-from asyncflow.cli.frame import Gauges, Line, frame, plain
-from asyncflow.cli.summary import progress_line, summary
-from asyncflow.cli.tally import Running, Tally
+from asyncflow.cli.output.live_view import Gauges, Line, frame, plain
+from asyncflow.cli.output.progress import Running, Tally
+from asyncflow.cli.output.summary import progress_line, summary
 from asyncflow.redaction import digest
 
 

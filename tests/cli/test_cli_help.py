@@ -10,7 +10,7 @@ import click
 import pytest
 
 import asyncflow
-from asyncflow.cli.group import COMMANDS, group
+from asyncflow.cli.app import COMMANDS, group
 
 if TYPE_CHECKING:
     from cli_processes import Command

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncflow.cli.manifest import BadManifestError, Entry, read_manifest
+from asyncflow.cli.input.manifest import BadManifestError, Entry, read_manifest
 
 VIDEOS = "google-flow/videos"
 

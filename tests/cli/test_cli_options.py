@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from asyncflow.cli.options import as_duration, as_faults
+from asyncflow.cli.input.options import as_duration, as_faults
 from asyncflow.simulator import Faults
 
 CONTEXT = click.Context(click.Command("any"))

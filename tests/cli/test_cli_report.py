@@ -14,7 +14,7 @@ from cli_jobs import OK, job
 from secret_watch import leaks
 
 from asyncflow import Ended, RunReport
-from asyncflow.cli.group import run
+from asyncflow.cli.app import run
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -12,7 +12,7 @@ from secret_watch import leaks
 
 from asyncflow import Event
 from asyncflow.cli import main
-from asyncflow.cli.stats import mask
+from asyncflow.cli.commands.stats import mask
 from asyncflow.redaction import digest
 from asyncflow.simulator import Answer, SimulatorThread
 

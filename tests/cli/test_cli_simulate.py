@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow.cli.simulate import is_loopback
+from asyncflow.cli.commands.simulate import is_loopback
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from killed_submits import with_patience
 from secret_watch import leaks
 
 from asyncflow import Journal, Submission
-from asyncflow.cli.group import run as run_command
+from asyncflow.cli.app import run as run_command
 from asyncflow.simulator import Answer, Faults, SimulatorThread
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
 from asyncflow import Abandoned, Changed, Ended, Event, Problem, TransportError, Unreachable
-from asyncflow.cli.exit_codes import ExitCode
-from asyncflow.cli.tally import Speed, Tally
+from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.output.progress import Speed, Tally
 
 
 def tally_of(*events: Event, ids: tuple[str, ...] = ("a", "b", "c")) -> Tally:

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 import pytest
 from cli_processes import LAUNCH, environment_of
 
-from asyncflow.cli.screen import Screen
+from asyncflow.cli.output.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asyncflow.cli.frame import Line
+    from asyncflow.cli.output.live_view import Line
     from asyncflow.simulator import SimulatorThread
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

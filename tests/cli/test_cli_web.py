@@ -13,9 +13,9 @@ import click
 import msgspec
 import pytest
 
-from asyncflow.cli.group import run
-from asyncflow.cli.simulate import is_loopback
-from asyncflow.cli.web import WEB, as_web_address
+from asyncflow.cli.addons.dashboard import WEB, as_web_address
+from asyncflow.cli.app import run
+from asyncflow.cli.commands.simulate import is_loopback
 from asyncflow.simulator import Answer
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def test_a_page_that_others_can_reach_is_warned_of(
     [job_id] = service.seed_jobs(1, age=600, fate="success")
     for name, is_warned in (("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)):  # noqa: S104 - not listened on
         assert is_loopback(name) is not is_warned
-    monkeypatch.setattr("asyncflow.cli.web.is_loopback", lambda _: False)
+    monkeypatch.setattr("asyncflow.cli.addons.dashboard.is_loopback", lambda _: False)
     assert run(["watch", job_id, "--web"]) == 0
     assert "is sent unencrypted" in here.readouterr().err
 

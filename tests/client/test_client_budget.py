@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asyncflow.client.budget import Budget
+from asyncflow.client.rate_limit import Budget
 from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
 
 

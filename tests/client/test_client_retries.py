@@ -22,7 +22,7 @@ from asyncflow import (
 from asyncflow.simulator import Answer, Faults, Outage, Simulator
 
 if TYPE_CHECKING:
-    from asyncflow.simulator.playback import Fault
+    from asyncflow.simulator.replay import Fault
 
 pytestmark = pytest.mark.asyncio
 

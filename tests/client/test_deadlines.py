@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asyncflow.client.deadlines import Deadlines
+from asyncflow.client.timeouts import Deadlines
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]
 

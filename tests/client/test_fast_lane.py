@@ -15,11 +15,11 @@ from aiohttp.client_proto import ResponseHandler
 from service_kit import FLOW_ID, TOKEN, client_at, http, listening
 
 from asyncflow import AsyncClient, PollPolicy, TransportError, UsageError, protocol
-from asyncflow.client import connection as connection_module
-from asyncflow.client import fast_lane
-from asyncflow.client.deadlines import Deadlines
-from asyncflow.client.fast_lane import FastLane, Unfit, is_fit
+from asyncflow.client import fast_transport as fast_lane
+from asyncflow.client import transport as connection_module
+from asyncflow.client.fast_transport import FastLane, Unfit, is_fit
 from asyncflow.client.options import Options, checked_base_url
+from asyncflow.client.timeouts import Deadlines
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection

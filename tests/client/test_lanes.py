@@ -14,7 +14,7 @@ import pytest
 from service_kit import FLOW_ID, MUSIC_ID, TOKEN, client_at, client_of, http, listening
 
 from asyncflow import AsyncClient, AsyncflowError, DecodeError, TransportError, UsageError
-from asyncflow.client import connection as connection_module
+from asyncflow.client import transport as connection_module
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 import pytest
 from service_kit import FLOW_ID
 
-from asyncflow.client.fast_lane import plain_body_at
+from asyncflow.client.fast_transport import plain_body_at
 
 BODY = json.dumps({"jobid": FLOW_ID, "status": "started"}).encode()
 LENGTH = f"Content-Length: {len(BODY)}"

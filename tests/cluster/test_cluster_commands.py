@@ -17,8 +17,8 @@ from cluster_kit import claimed, end_all, ids, job_id, told, until
 from secret_watch import leaks
 
 from asyncflow import AsyncClient, every
-from asyncflow.cli.group import run
-from asyncflow.cli.worker import stats_line
+from asyncflow.cli.app import run
+from asyncflow.cli.commands.worker import stats_line
 from asyncflow.cluster import MemoryStore, RedisStore, StoreStatus, Worker, WorkerStats, serve_health
 from asyncflow.simulator import Simulator, SimulatorThread
 
@@ -109,7 +109,7 @@ def test_what_makes_no_sense_is_refused(asyncflow: Asyncflow, arguments: list[st
 def test_a_store_that_is_not_there_is_said_so(
     asyncflow: Asyncflow, url: str, words: str, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncflow.cli.cluster._PATIENCE", 0.2)
+    monkeypatch.setattr("asyncflow.cli.commands.cluster._PATIENCE", 0.2)
     found, out, err = asyncflow("cluster", "status", "--store", url)
     assert (found, out) == (code, "")
     assert words in err

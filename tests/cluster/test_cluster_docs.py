@@ -21,7 +21,7 @@ from cluster_engines import free_port
 from test_docs import BLOCKS, ROOT, Block, run
 
 from asyncflow import AsyncClient, every
-from asyncflow.cli.worker import worker as worker_command
+from asyncflow.cli.commands.worker import worker as worker_command
 from asyncflow.cluster import RedisStore, Worker
 from asyncflow.simulator import Simulator
 

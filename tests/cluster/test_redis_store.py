@@ -18,7 +18,7 @@ from service_kit import told as told_of
 
 from asyncflow import Ended, FlowJob, Media, StoreError, UsageError
 from asyncflow.cluster import RedisStore
-from asyncflow.cluster.envelope import pack_event, place_of, unpack_event
+from asyncflow.cluster.codec import pack_event, place_of, unpack_event
 from asyncflow.cluster.store import Report
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from asyncflow import FlowJob, Pacer, StoreError, UsageError
 from asyncflow.cluster import MemoryStore, Worker
 from asyncflow.cluster.lease import leased
 from asyncflow.cluster.store import Claim
-from asyncflow.cluster.store_side import StoreSide
+from asyncflow.cluster.store_client import StoreSide
 from asyncflow.stream import Stream
 
 if TYPE_CHECKING:

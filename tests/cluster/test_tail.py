@@ -13,7 +13,7 @@ from cluster_kit import claimed, end_all, ids, pause, until
 
 from asyncflow import Ended
 from asyncflow.cluster import RedisStore
-from asyncflow.cluster.tail import Tail, as_place
+from asyncflow.cluster.stores.redis.shared_tail import Tail, as_place
 
 
 class Stream:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asyncflow import Event, Job
-    from asyncflow.dashboard.model import Model
+    from asyncflow.dashboard.state import Model
 
 EMAIL = "jo-ann+flow@example.com"
 TOKEN = "a-token-of-the-tests"

@@ -21,7 +21,7 @@ from starlette.routing import Mount
 
 from asyncflow import AsyncClient, Changed, Dashboard, Ended, JobWatcher, Problem, TransportError, Unreachable, UsageError, every
 from asyncflow.cluster import MemoryStore, StoreWatch
-from asyncflow.dashboard.guard import HEADERS
+from asyncflow.dashboard.auth import HEADERS
 from asyncflow.redaction import digest
 
 if TYPE_CHECKING:
@@ -321,7 +321,7 @@ async def test_a_watch_does_not_keep_its_dashboard() -> None:
 
 @pytest.mark.asyncio
 async def test_a_job_that_answers_again_is_seen_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncflow.dashboard.news._LOOK", 0.05)
+    monkeypatch.setattr("asyncflow.dashboard.event_stream._LOOK", 0.05)
     source = Told(silent={flow_id(1)})
     dashboard = dashboard_of(source)
     source.take(Unreachable(flow_id(1), START, Problem("transport", "no answer")))
@@ -343,7 +343,7 @@ async def test_a_watch_that_cannot_be_listened_to_is_told_by_hand() -> None:
 @pytest.mark.asyncio
 async def test_the_budget_is_sampled_while_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncflow.dashboard.dashboard._SAMPLE", 0.01)
-    monkeypatch.setattr("asyncflow.dashboard.news._LOOK", 0.05)
+    monkeypatch.setattr("asyncflow.dashboard.event_stream._LOOK", 0.05)
     source, times = Told(), iter(range(1, 10_000))
     async with AsyncClient("user:1234-abcdef") as client:
         dashboard = dashboard_of(source, client=client, wall_clock=lambda: START + timedelta(seconds=next(times)))

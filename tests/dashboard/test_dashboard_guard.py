@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from dashboard_kit import TOKEN
 
-from asyncflow.dashboard.exchange import Ask
-from asyncflow.dashboard.guard import HEADERS, Guard
+from asyncflow.dashboard.auth import HEADERS, Guard
+from asyncflow.dashboard.http import Ask
 
 
 def ask(**headers: str) -> Ask:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncflow import Pacer
-from asyncflow.dashboard.history import History, Totals
+from asyncflow.dashboard.time_series import History, Totals
 
 
 def test_what_happens_in_a_step_is_that_steps() -> None:

@@ -12,8 +12,8 @@ import pytest
 from dashboard_kit import NOW, START, TOKEN, done, failed, flow_id, listening, running
 
 from asyncflow import Abandoned, Changed, Dashboard, Ended, Journal, JournalError, Media, Problem
-from asyncflow.dashboard.model import Model
 from asyncflow.dashboard.sources import JournalSource
+from asyncflow.dashboard.state import Model
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -142,7 +142,7 @@ async def test_the_bytes_of_answers_and_large_files_are_read_when_they_are_wante
 async def test_a_page_over_a_journal_moves_as_the_journal_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncflow.dashboard.sources._OFTEN", 0.0)
     monkeypatch.setattr("asyncflow.dashboard.sources._SHARE", 0.0)
-    monkeypatch.setattr("asyncflow.dashboard.news._LOOK", 0.05)
+    monkeypatch.setattr("asyncflow.dashboard.event_stream._LOOK", 0.05)
     path = tmp_path / "run.db"
     async with written(path) as journal:
         dashboard = Dashboard(Journal(path), token=TOKEN)

@@ -10,7 +10,7 @@ import pytest
 from dashboard_kit import EMAIL, NOW, START, done, failed, flow_id, music_id, running, song, video
 
 from asyncflow import Abandoned, Changed, Ended, Expiring, FlowJob, Job, Media, Problem, Unreachable
-from asyncflow.dashboard.model import Card, Model
+from asyncflow.dashboard.state import Card, Model
 from asyncflow.redaction import digest
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def test_a_place_of_the_future_or_of_long_ago_is_not_known() -> None:
 
 
 def test_the_gone_are_remembered_up_to_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncflow.dashboard.model._MOST_GONE", 3)
+    monkeypatch.setattr("asyncflow.dashboard.state._MOST_GONE", 3)
     model = model_of(*(Ended(done(number)) for number in range(1, 10)), most_cards=2)
     assert model.since(1) is None
     known = model.since(model.place - 4)

@@ -10,9 +10,9 @@ import pytest
 from dashboard_kit import NOW, Heard, done, running
 
 from asyncflow import Changed, Ended
-from asyncflow.dashboard.bell import Bell
-from asyncflow.dashboard.model import Model
-from asyncflow.dashboard.news import follow
+from asyncflow.dashboard.event_stream import follow
+from asyncflow.dashboard.notifier import Bell
+from asyncflow.dashboard.state import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,7 +131,7 @@ async def test_what_has_gone_is_told() -> None:
 
 
 async def test_one_that_is_too_far_behind_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asyncflow.dashboard.model._MOST_GONE", 2)
+    monkeypatch.setattr("asyncflow.dashboard.state._MOST_GONE", 2)
     model = model_of(6)
 
     def lose() -> None:

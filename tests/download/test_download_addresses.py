@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from asyncflow import DownloadError
-from asyncflow.download.addresses import check_link, zone_of, zone_of_host
+from asyncflow.download.address_policy import check_link, zone_of, zone_of_host
 
 ADDRESSES = {
     "public": (

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncflow import AsyncflowError, DownloadError, LinkExpiredError, ServiceError
-from asyncflow.download.answers import AFRESH, NOTHING, WHOLE, Body, Held, judge, request_headers, retry_after, validator_of
+from asyncflow.download.range_responses import (
+    AFRESH,
+    NOTHING,
+    WHOLE,
+    Body,
+    Held,
+    judge,
+    request_headers,
+    retry_after,
+    validator_of,
+)
 
 MOST = 10_000
 TAG = '"abc"'

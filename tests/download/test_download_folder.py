@@ -31,11 +31,12 @@ from asyncflow import (
     Media,
     UsageError,
 )
-from asyncflow.download import Downloader, carrier
-from asyncflow.download.answers import NOTHING, Held
-from asyncflow.download.folder import Folder, Kept, disk_error
-from asyncflow.download.manifest import MANIFEST_NAME, Manifest
-from asyncflow.download.part import Part, open_locked, write_all
+from asyncflow.download import Downloader
+from asyncflow.download import media_transport as carrier
+from asyncflow.download.folder_index import MANIFEST_NAME, Manifest
+from asyncflow.download.partial_file import Part, open_locked, write_all
+from asyncflow.download.range_responses import NOTHING, Held
+from asyncflow.download.target_folder import Folder, Kept, disk_error
 from asyncflow.simulator import Simulator, samples
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncflow import DownloadError
-from asyncflow.download.formats import HEAD_BYTES, Format, checked_format, sniff
+from asyncflow.download.file_types import HEAD_BYTES, Format, checked_format, sniff
 from asyncflow.simulator import samples
 
 BOX = b"\0\0\0\x18ftyp"

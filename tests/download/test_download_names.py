@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from secret_watch import leaks
 
 from asyncflow import FlowJob, UsageError
-from asyncflow.download.names import (
+from asyncflow.download.file_names import (
     DEFAULT_TEMPLATE,
     FIELDS,
     NameFacts,

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncflow import DownloadError, FlowJob, Media, MusicJob
-from asyncflow.download.plan import check_ended, is_expired, is_offered, offered_again, pause_before
-from asyncflow.download.rate import ByteBudget, batch_bytes
+from asyncflow.download.bandwidth import ByteBudget, batch_bytes
+from asyncflow.download.policy import check_ended, is_expired, is_offered, offered_again, pause_before
 
 NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
 OK = Media("video", "ok", "https://media.example.com/1.mp4", asset_id="a")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from test_faults_service import CASES
 
-from asyncflow.cli.exit_codes import code_of
+from asyncflow.cli.exits import code_of
 from asyncflow.errors import error_class
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from asyncflow.errors import JobNotFoundError, JournalError, StallTimeoutError, 
 from asyncflow.events import Abandoned, Ended, Event, Problem, Unreachable
 from asyncflow.journal import Journal, JournalEntry
 from asyncflow.journal.database import Database, translated
-from asyncflow.journal.facts import Added, Learned, Reported
-from asyncflow.journal.refusals import refusal
+from asyncflow.journal.operations import Added, Learned, Reported
 from asyncflow.journal.schema import MIGRATIONS, check, migrate
+from asyncflow.journal.sqlite_errors import refusal
 from asyncflow.records import FlowJob
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from journal_kit import NOW
 
 from asyncflow import Abandoned, Ended, Event, Journal, JournalEntry
 from asyncflow.journal.database import Database
-from asyncflow.journal.facts import Added
+from asyncflow.journal.operations import Added
 from asyncflow.redaction import digest
 from asyncflow.simulator import SimulatorThread
 

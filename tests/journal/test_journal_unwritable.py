@@ -19,7 +19,7 @@ from asyncflow.errors import JournalError
 from asyncflow.events import Submission
 from asyncflow.journal import Journal
 from asyncflow.journal.database import Database
-from asyncflow.journal.facts import Added, Begun, Reported
+from asyncflow.journal.operations import Added, Begun, Reported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ import os, sys
 from datetime import datetime, UTC
 from pathlib import Path
 from asyncflow.journal.database import Database
-from asyncflow.journal.facts import Added
+from asyncflow.journal.operations import Added
 
 Database(Path(sys.argv[1])).write([Added(["late"], datetime.now(UTC))])
 os._exit(0)

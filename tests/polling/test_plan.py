@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncflow.polling.plan import Distribution, Limits, Plan, plan_for
+from asyncflow.polling.planner import Distribution, Limits, Plan, plan_for
 
 ANY = Limits(0.0, math.inf)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from asyncflow import Abandoned, Changed, Ended, Failure, FlowJob, Media, MusicJob, Problem
 from asyncflow.redaction import digest
 from asyncflow.report import CAPTCHA_PRICES, Ledger, RunReport, reason_of
-from asyncflow.report.calendar import Calendar
 from asyncflow.report.prices import cost_of
-from asyncflow.report.sample import Sample
+from asyncflow.report.reservoir import Sample
+from asyncflow.report.time_histogram import Calendar
 
 if TYPE_CHECKING:
     from asyncflow import Event, Job

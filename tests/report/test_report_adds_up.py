@@ -11,8 +11,8 @@ import pytest
 from asyncflow import Abandoned, AsyncClient, Ended, FlowJob, JobWatcher, RunReport, every
 from asyncflow.errors import JobNotFoundError
 from asyncflow.simulator import Faults, Simulator
-from asyncflow.simulator.flow_records import captcha, media_states
-from asyncflow.simulator.music_records import clip_states
+from asyncflow.simulator.flowmusic.records import clip_states
+from asyncflow.simulator.google_flow.records import captcha, media_states
 
 if TYPE_CHECKING:
     from asyncflow import Event

@@ -14,10 +14,10 @@ from cli_jobs import FAILED, NOON, OK, job
 from asyncflow import Abandoned, Ended, Failure, FlowJob, Media, Problem
 from asyncflow.report import Captchas, Credits, Ledger, Reason, RunReport, Timeline
 from asyncflow.report.charts import box_plot, columns
-from asyncflow.report.page import page
-from asyncflow.report.records import Durations
-from asyncflow.report.table import table
-from asyncflow.report.words import clock, money, per_cent, span
+from asyncflow.report.formatting import clock, money, per_cent, span
+from asyncflow.report.html import page
+from asyncflow.report.text import table
+from asyncflow.report.values import Durations
 
 if TYPE_CHECKING:
     from asyncflow import Event

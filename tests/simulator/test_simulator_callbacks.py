@@ -9,7 +9,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from asyncflow.simulator import Faults, ManualClock, Simulator
-from asyncflow.simulator.callbacks import is_allowed
+from asyncflow.simulator.webhooks import is_allowed
 
 Json = Any  # what a service says has any shape
 Call = Any  # the fixtures `call` and `read` of conftest.py

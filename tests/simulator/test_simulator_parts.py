@@ -9,14 +9,14 @@ import pytest
 
 from asyncflow.simulator import Answer, Fate, Faults, ManualClock, Outage
 from asyncflow.simulator.clock import wait_until
-from asyncflow.simulator.counters import Counters
-from asyncflow.simulator.facts import flow_job_id, iso, mask, music_job_id, stranger
 from asyncflow.simulator.faults import FaultInjector, TokenBucket
+from asyncflow.simulator.identity import flow_job_id, iso, mask, music_job_id, stranger
 from asyncflow.simulator.jobs import JobBook, Order
-from asyncflow.simulator.links import Links
-from asyncflow.simulator.playback import Player
+from asyncflow.simulator.metrics import Counters
+from asyncflow.simulator.replay import Player
+from asyncflow.simulator.responses import abort, dribble, refusal, write_raw
 from asyncflow.simulator.samples import gif, m4a, mp4, png, wav
-from asyncflow.simulator.wire import abort, dribble, refusal, write_raw
+from asyncflow.simulator.signed_links import Links
 
 if TYPE_CHECKING:
     from aiohttp import web

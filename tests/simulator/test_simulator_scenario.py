@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncflow.simulator import Fate, Scenario
-from asyncflow.simulator.facts import Facts
+from asyncflow.simulator.identity import Facts
 from asyncflow.simulator.scenario import draw_duration, draw_fate, make_facts
 
 Json = Any  # what a service says has any shape

@@ -258,7 +258,7 @@ async def test_assets_give_fresh_links(simulator: Simulator, call: Call, clock: 
 
 
 def _first_media(simulator: Simulator, number: int) -> str:
-    from asyncflow.simulator.facts import media_name  # noqa: PLC0415 - only here
+    from asyncflow.simulator.identity import media_name  # noqa: PLC0415 - only here
 
     return media_name(simulator._running().book.jobs[number].facts, 0)
 

@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from asyncflow.simulator import Simulator
-from asyncflow.simulator.media_tricks import BROKEN, TRICKS
+from asyncflow.simulator.media_faults import BROKEN, TRICKS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

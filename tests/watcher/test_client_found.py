@@ -14,8 +14,8 @@ from asyncflow.pacing import Pacer, Priority, prepaid
 from asyncflow.polling import Schedule, every
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
-from asyncflow.watcher.crew import Crew
-from asyncflow.watcher.entry import Entry
+from asyncflow.watcher.watched_job import Entry
+from asyncflow.watcher.worker_pool import Crew
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -17,7 +17,7 @@ from asyncflow.polling import every
 from asyncflow.records import FlowJob
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
-from asyncflow.watcher.entry import Entry
+from asyncflow.watcher.watched_job import Entry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,0 +1,313 @@
+"""What a watch knows, and what becomes of its jobs: the schedule, the events, the end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from math import inf
+from typing import TYPE_CHECKING
+
+from anyio.lowlevel import checkpoint
+
+from asyncflow.errors import UsageError
+from asyncflow.polling import Schedule
+from asyncflow.watcher.books import Books
+from asyncflow.watcher.decisions import Judge
+from asyncflow.watcher.forecast import Outlook
+from asyncflow.watcher.instrumentation import Teller
+from asyncflow.watcher.intake import Intake
+from asyncflow.watcher.persistence import Keeping
+from asyncflow.watcher.stats import Tally, WatchStats
+from asyncflow.watcher.watched_job import Entry, Limits
+from asyncflow.watcher.worker_pool import Crew
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+
+    from asyncflow.errors import AsyncflowError
+    from asyncflow.events import Event, Expiring
+    from asyncflow.polling import Key
+    from asyncflow.records import Job
+    from asyncflow.report import RunReport
+    from asyncflow.stream import Sink
+    from asyncflow.watcher.settings import Settings
+
+__all__ = ["Core"]
+
+_log = logging.getLogger("asyncflow.watcher")
+
+_GRACE = 1.0
+"""Seconds that a poll under way may outlast the timeout of its watch: its answer may be the one that was waited for."""
+
+_SLICE = 500
+"""Jobs given up without giving way to the event loop."""
+
+
+class Core:
+    """The runner of a watch. It holds no reference to the `JobWatcher`, so that a dropped one can be noticed."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.schedule: Schedule[Entry] = Schedule()
+        self.is_over: bool = False
+        self.asking = 0
+        self.keeping: Keeping | None = (
+            Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
+        )
+        self.intake: Intake = Intake(self._schedule_first, self.schedule.missing, self.finish_if_done, self.keeping)
+        self._settings = settings
+        self._outlook = Outlook(settings.policy, settings.wall_clock, settings.warn_before)
+        self._tally = Tally()
+        self._judge = Judge(
+            self,
+            settings.policy,
+            limits=settings.limits,
+            outlook=self._outlook,
+            tally=self._tally,
+            wall_clock=settings.wall_clock,
+            max_failures=settings.max_failures,
+            # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
+            keep_records=settings.timeout is not None or settings.limits != Limits(),
+        )
+        self._crew = Crew(
+            self.schedule,
+            settings.pacer,
+            settings.concurrency,
+            ask=self._ask,
+            hear=self._hear,
+            give_up=self._judge.give_up,
+        )
+        self._books = Books(settings.pacer, settings.wall_clock)
+        self._is_running = False
+        self._sink: Sink[Event]
+        self._loop: asyncio.AbstractEventLoop
+        self._done: asyncio.Event
+        self._expiry: asyncio.TimerHandle | None = None
+        self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._added = 0
+        self.listeners: dict[object, Callable[[Event], None]] = {}
+        self._teller = Teller(settings.hooks, settings.pacer) if settings.hooks is not None else None
+        self._refusal: AsyncflowError | None = None
+        if self._teller is not None:
+            self.listeners[self._teller] = self._teller.emitted
+
+    async def run(self, sink: Sink[Event]) -> None:
+        """Watch until every id has ended and no input is left. The body of the stream's owner task."""
+        self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
+        stop: Callable[[], None] | None = None
+        if self._teller is not None:
+            self._teller.began(len(self), self._loop.time())
+        try:
+            if self.keeping is not None:
+                # Take up what earlier watches left: the jobs that have not ended, and the endings that nobody has handled.
+                self.intake.put_first(await self.keeping.open(sink.fail))
+                await self.keeping.replay(self._deliver)
+            self._is_running = True
+            stop = self._crew.start(sink)
+            if self._settings.timeout is not None:
+                self._judge.ends_at = self._loop.time() + self._settings.timeout
+                self._expiry = self._loop.call_at(self._judge.ends_at, self._expire)
+            await self.intake.start(sink)
+            await self._done.wait()
+            sink.finish()
+        finally:
+            self.is_over, self._is_running = True, False
+            self._books.close()
+            self.intake.stop()
+            if stop is not None:
+                stop()
+            if self.keeping is not None:
+                self.keeping.save()
+            for handle in (self._expiry, *self._reminders.values()):
+                if handle is not None:
+                    handle.cancel()
+            if self._teller is not None:
+                error = self._refusal.kind if self._refusal is not None else None if self._done.is_set() else "closed"
+                self._teller.ended(self._tally, len(self), error, self._loop.time())
+
+    def finish_if_done(self) -> None:
+        """End the run if nothing is left to watch and somebody asks for more.
+
+        Not before: whoever is handling the last ending may be about to add the next job.
+        """
+        is_busy = self.schedule or self.intake.is_open or self._settings.keep_open
+        if self._is_running and self.asking and not is_busy and not self._sink.undelivered:
+            self._done.set()
+
+    def _schedule_first(self, job_ids: Iterable[str]) -> None:
+        now, first_poll, add, first = self._loop.time(), self._settings.policy.first_poll, self.schedule.add, inf
+        number = self._added
+        for job_id in job_ids:
+            at = now + first_poll(number)
+            if not -inf < at < inf:
+                raise UsageError(f"the policy's first_poll gave {at - now} instead of seconds")
+            if add(Entry(job_id, now, now, now), at):
+                number += 1
+                if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids
+                    first = at
+        self._added = number
+        self._crew.expect(first)
+
+    def discard(self, job_ids: Iterable[str]) -> None:
+        """Forget these."""
+        unwanted = set(job_ids)
+        self.intake.discard(unwanted)
+        for job_id in unwanted:
+            if (entry := self.schedule.get(job_id)) is not None:
+                self._drop(entry)
+
+    def nudge(self, job_id: str) -> bool:
+        """Plan a poll for now; return whether the job is watched."""
+        if not self._is_running:
+            return False
+        if _running_loop() is not self._loop:
+            raise UsageError("nudge a watch on its own event loop: from elsewhere by loop.call_soon_threadsafe")
+        now = self._loop.time()
+        if not self.schedule.hasten(job_id, now):
+            return job_id in self.intake
+        self._crew.expect(now)
+        return True
+
+    # -- one poll --------------------------------------------------------------------------------------------------------
+
+    def _ask(self, entry: Entry) -> Awaitable[object]:
+        return self._settings.fetch(entry.job_id)
+
+    def _hear(self, entry: Entry, answer: object, start: float) -> None:
+        now = self._loop.time()
+        if self._teller is not None:
+            self._teller.answered(entry, answer, entry.due, start, now)
+        self._judge.hear(entry, answer, now)
+
+    # -- what the judge concludes ----------------------------------------------------------------------------------------
+
+    def again(self, entry: Entry, at: float, priority: int) -> None:
+        """Plan the next poll."""
+        self.schedule.reschedule(entry, at, priority)
+
+    def tell(self, event: Event, entry: Entry) -> None:
+        """Hand an event on, by way of the journal."""
+        if self.keeping is not None:
+            # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
+            # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
+            self.keeping.report(event)
+        self._deliver(event, entry.job_id, entry.key)
+
+    def over(self, entry: Entry) -> None:
+        """Forget a job whose end was told."""
+        self._drop(entry)
+
+    def refused(self, error: AsyncflowError) -> None:
+        """End the watch."""
+        self._refusal = error
+        self._sink.fail(error)
+
+    def met(self, entry: Entry, job: Job) -> None:
+        """Count a job that runs where the end of the watch is estimated, and say what of it expires."""
+        self._outlook.entered(entry)
+        self._warn(job)
+
+    def ends(self, entry: Entry, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
+        """Say what of a job expires that has ended."""
+        self._warn(job)
+
+    def learned(self, key: Key, duration: float) -> None:  # noqa: ARG002 - the desk's parameters
+        """Have the journal keep what the policy has learned."""
+        if self.keeping is not None:
+            self.keeping.learned()
+
+    # -- limits of time --------------------------------------------------------------------------------------------------
+
+    def _expire(self) -> None:
+        """End the watch: give up every job but those whose poll is under way, which have a moment more."""
+        self._judge.limits, self._settings.keep_open = Limits(job=0.0), False
+        self.intake.drain()
+        self._sink.start_soon(self._give_up_all, self._crew.out)
+        self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._cut)
+
+    def _cut(self) -> None:
+        """Give up the jobs whose last poll has not come back in time."""
+        self._sink.start_soon(self._give_up_all, ())
+
+    async def _give_up_all(self, but: Container[Entry]) -> None:
+        for number, entry in enumerate(self.schedule, 1):
+            if self.schedule.get(entry.job_id) is entry and entry not in but:
+                self._judge.give_up(entry, self._loop.time())
+            if number % _SLICE == 0:
+                await checkpoint()
+        self.finish_if_done()
+
+    # -- events out ------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, event: Event, job_id: str | None = None, key: Key | None = None) -> None:
+        self._tally.reported(event, key)
+        self._put(event, job_id)
+
+    def _put(self, event: Event, key: str | tuple[str, str] | None) -> None:
+        self._sink.put(event, key)
+        if self.listeners:
+            self._let_hear(event)
+
+    def _let_hear(self, event: Event) -> None:
+        for key, listener in tuple(self.listeners.items()):
+            try:
+                listener(event)
+            except Exception as error:  # noqa: BLE001 - whoever looks on must not end the watch
+                self.listeners.pop(key, None)
+                _log.warning("listener_failed", extra={"error": type(error).__name__})
+
+    def _warn(self, job: Job) -> None:
+        """Report what of *job* expires: now if it is soon, else when it will be, should the watch last as long."""
+        for seconds, warning in self._outlook.warnings(job):
+            if seconds:
+                if (older := self._reminders.get(warning.key)) is not None:
+                    older.cancel()  # the same id, added anew
+                self._reminders[warning.key] = self._loop.call_later(seconds, self._remind, warning)
+            else:
+                self._put(warning, warning.key)
+
+    def _remind(self, warning: Expiring) -> None:
+        del self._reminders[warning.key]
+        if warning.what == "links" or warning.job.job_id in self.schedule:
+            self._put(warning, warning.key)
+
+    def _drop(self, entry: Entry) -> None:
+        self.schedule.discard(entry.job_id)
+        self._tally.moved(entry.status, None)
+        self._outlook.left(entry)
+        self.finish_if_done()
+
+    def is_unreachable(self, job_id: str) -> bool:
+        """Return whether the last reads of a watched job have failed."""
+        entry = self.schedule.get(job_id)
+        return entry is not None and entry.is_unreachable
+
+    def __len__(self) -> int:
+        return len(self.schedule) + len(self.intake)
+
+    def report(self, captcha_prices: Mapping[str, float]) -> RunReport:
+        """Return what the watch has come to so far."""
+        return self._books.report(self._tally, len(self), captcha_prices)
+
+    def stats(self) -> WatchStats:
+        """Return how the watch is doing."""
+        wakeup, tally, is_running = self.schedule.next_wakeup(), self._tally, self._is_running
+        return WatchStats(
+            watched=len(self),
+            in_flight=len(self._crew.out),
+            statuses=dict(tally.statuses),
+            undelivered=self._sink.undelivered if is_running or self.is_over else 0,
+            next_poll=max(wakeup - self._loop.time(), 0.0) if wakeup is not None and is_running else None,
+            expected_end_at=self._outlook.last_end_at(self._loop.time()) if is_running else None,
+            polls=tally.polls,
+            failed_polls=tally.failed_polls,
+            unreachable=tally.unreachable,
+            ended=dict(tally.outcomes),
+            abandoned=tally.abandoned,
+        )
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
