@@ -74,10 +74,10 @@ if TYPE_CHECKING:
         Abandoned,
         Changed,
         Ended,
+        ErrorInfo,
         Event,
         Expiring,
-        Problem,
-        Submission,
+        SubmitResult,
         Unreachable,
     )
     from asyncflow.journal import (
@@ -92,11 +92,11 @@ if TYPE_CHECKING:
         Policy,
         PollPolicy,
         backoff,
-        every,
-        safety_net,
+        fixed_interval,
+        webhook_fallback,
     )
     from asyncflow.protocol import (
-        SubmitLine,
+        SubmitRequest,
         service_of,
     )
     from asyncflow.records import (
@@ -140,6 +140,7 @@ __all__ = [
     "Downloader",
     "EdgeBlockedError",
     "Ended",
+    "ErrorInfo",
     "Event",
     "Expiring",
     "Failure",
@@ -168,7 +169,6 @@ __all__ = [
     "PermissionDeniedError",
     "Policy",
     "PollPolicy",
-    "Problem",
     "RateLimitedError",
     "RedirectError",
     "RunReport",
@@ -176,9 +176,9 @@ __all__ = [
     "StallTimeoutError",
     "StartTimeoutError",
     "StoreError",
-    "Submission",
     "SubmitBatch",
-    "SubmitLine",
+    "SubmitRequest",
+    "SubmitResult",
     "TransportError",
     "Unreachable",
     "UsageError",
@@ -186,9 +186,9 @@ __all__ = [
     "WatchStats",
     "WebhookReceiver",
     "backoff",
-    "every",
-    "safety_net",
+    "fixed_interval",
     "service_of",
+    "webhook_fallback",
 ]
 
 _HOMES = {
@@ -235,16 +235,16 @@ _HOMES = {
     "PermissionDeniedError": "errors",
     "Policy": "polling",
     "PollPolicy": "polling",
-    "Problem": "events",
+    "ErrorInfo": "events",
     "RateLimitedError": "errors",
     "RedirectError": "errors",
     "RunReport": "report",
     "ServiceError": "errors",
     "StallTimeoutError": "errors",
     "StartTimeoutError": "errors",
-    "Submission": "events",
+    "SubmitResult": "events",
     "SubmitBatch": "client",
-    "SubmitLine": "protocol",
+    "SubmitRequest": "protocol",
     "StoreError": "errors",
     "TransportError": "errors",
     "Expiring": "events",
@@ -254,8 +254,8 @@ _HOMES = {
     "WatchStats": "watcher",
     "WebhookReceiver": "webhook",
     "backoff": "polling",
-    "every": "polling",
-    "safety_net": "polling",
+    "fixed_interval": "polling",
+    "webhook_fallback": "polling",
     "service_of": "protocol",
 }
 

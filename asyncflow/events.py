@@ -1,7 +1,7 @@
 """What a watch reports, and what a batch of submits does.
 
 Pure: no clock, no I/O, no asyncio. Events are frozen tagged structs: `msgspec.json.encode(event)` is one line of `asyncflow watch
---json`, and `msgspec.json.decode(line, type=Event)` gives the event back. A `Submission` is none of them, but of the same make.
+--json`, and `msgspec.json.decode(line, type=Event)` gives the event back. A `SubmitResult` is none of them, but of the same make.
 """
 
 from datetime import datetime
@@ -10,12 +10,12 @@ from typing import ClassVar, Literal, Self
 from asyncflow.errors import AsyncflowError, error_class
 from asyncflow.records import AnyJob, Job
 from asyncflow.redaction import digest, one_line, redact
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 
-__all__ = ["Abandoned", "Changed", "Ended", "Event", "Expiring", "Problem", "Submission", "Unreachable"]
+__all__ = ["Abandoned", "Changed", "Ended", "ErrorInfo", "Event", "Expiring", "SubmitResult", "Unreachable"]
 
 
-class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
+class ErrorInfo(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """The facts of an `AsyncflowError`, in a form that can be stored and sent; `exception()` makes it one again.
 
     *message* is fit for a log. The other members are those of the error.
@@ -60,10 +60,10 @@ class Problem(Discreet, frozen=True, gc=False, omit_defaults=True):
         )
 
     def __repr__(self) -> str:
-        return f"<Problem {self.kind}: {one_line(self.message)}>"
+        return f"<ErrorInfo {self.kind}: {one_line(self.message)}>"
 
 
-class Changed(Discreet, frozen=True, tag="changed"):
+class Changed(RedactedStruct, frozen=True, tag="changed"):
     """The status of a job that still runs is another than before; *previous* is None when it was read for the first time.
 
     *expected_end_at* (aware) is when it will probably have ended, by what the polling policy knows of such jobs; None if nothing.
@@ -81,10 +81,10 @@ class Changed(Discreet, frozen=True, tag="changed"):
         return self.job.job_id, self.job.status
 
 
-class Expiring(Discreet, frozen=True, tag="expiring"):
+class Expiring(RedactedStruct, frozen=True, tag="expiring"):
     """Something of a job will soon be gone, at *at* (aware): its "links" or, of a job that still runs, its "record".
 
-    Reported on request only: see the *warn_before* of `JobWatcher`. Fresh links to Google Flow's files come from `get_asset_url`.
+    Reported on request only: see the *expiry_warning* of `JobWatcher`. `get_asset_url` returns fresh links to Google Flow's files.
     """
 
     type: ClassVar[Literal["expiring"]] = "expiring"
@@ -99,7 +99,7 @@ class Expiring(Discreet, frozen=True, tag="expiring"):
         return self.job.job_id, f"expiring {self.what}"
 
 
-class Ended(Discreet, frozen=True, tag="ended"):
+class Ended(RedactedStruct, frozen=True, tag="ended"):
     """The job is over, for better or worse: see `job.outcome`. There is exactly one `Ended` or `Abandoned` for each id."""
 
     type: ClassVar[Literal["ended"]] = "ended"
@@ -112,7 +112,7 @@ class Ended(Discreet, frozen=True, tag="ended"):
         return self.job.job_id, self.job.status
 
 
-class Abandoned(Discreet, frozen=True, tag="abandoned"):
+class Abandoned(RedactedStruct, frozen=True, tag="abandoned"):
     """We stopped asking: the service refuses to tell (*error*), or a limit of time has passed.
 
     *job* is the last record where it is at hand: from the poll at the deadline, or in the error of the fetch. A watch keeps none
@@ -122,7 +122,7 @@ class Abandoned(Discreet, frozen=True, tag="abandoned"):
     type: ClassVar[Literal["abandoned"]] = "abandoned"
 
     job_id: str
-    error: Problem
+    error: ErrorInfo
     job: AnyJob | None = None
 
     @property
@@ -134,14 +134,14 @@ class Abandoned(Discreet, frozen=True, tag="abandoned"):
         return f"Abandoned({digest(self.job_id)}, {self.error!r})"
 
 
-class Unreachable(Discreet, frozen=True, tag="unreachable"):
+class Unreachable(RedactedStruct, frozen=True, tag="unreachable"):
     """The job is still watched, but reads of it have been failing *since* then (aware). Reported once for each outage."""
 
     type: ClassVar[Literal["unreachable"]] = "unreachable"
 
     job_id: str
     since: datetime
-    error: Problem
+    error: ErrorInfo
 
     @property
     def key(self) -> tuple[str, str]:
@@ -155,7 +155,7 @@ class Unreachable(Discreet, frozen=True, tag="unreachable"):
 Event = Changed | Ended | Abandoned | Unreachable | Expiring
 
 
-class Submission(Discreet, frozen=True, tag="submission", omit_defaults=True):
+class SubmitResult(RedactedStruct, frozen=True, tag="submission", omit_defaults=True):
     """What became of one line of a batch.
 
     *state* is "submitted" where the job exists: *job_id* is its id, None for the few endpoints that answer with the work and
@@ -175,7 +175,7 @@ class Submission(Discreet, frozen=True, tag="submission", omit_defaults=True):
     path: str = ""
     job_id: str | None = None
     job: AnyJob | None = None
-    error: Problem | None = None
+    error: ErrorInfo | None = None
     reply_ref: str | None = None
     requested_at: datetime | None = None
     candidates: tuple[str, ...] = ()
@@ -185,4 +185,4 @@ class Submission(Discreet, frozen=True, tag="submission", omit_defaults=True):
     def __repr__(self) -> str:
         name = one_line(self.key)
         what = self.error if self.error is not None else f"job {digest(self.job_id)}" if self.job_id else "without a job"
-        return f"<Submission {name} {self.state}: {what}>"
+        return f"<SubmitResult {name} {self.state}: {what}>"

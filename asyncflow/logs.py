@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from asyncflow.redaction import one_line, redact
-from asyncflow.telemetry import BudgetChanged, EventEmitted, Fact, Hooks, WatchEnded, WatchStarted, describe
+from asyncflow.telemetry import BudgetChanged, EventEmitted, Hooks, TelemetryEvent, WatchEnded, WatchStarted, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +81,7 @@ def _short(value: object) -> str:
 _log = logging.getLogger("asyncflow.telemetry")
 
 
-def log_facts(fact: Fact) -> None:
+def log_facts(fact: TelemetryEvent) -> None:
     """Log *fact*, as a hook: requests and polls at DEBUG, what there is less of at INFO."""
     is_rare = isinstance(fact, WatchStarted | WatchEnded | BudgetChanged) or (
         isinstance(fact, EventEmitted) and fact.event != "changed"

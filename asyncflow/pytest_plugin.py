@@ -78,7 +78,7 @@ def asyncflow_client(request: pytest.FixtureRequest, asyncflow_simulator: Simula
 
     In virtual time it polls as it does elsewhere; in real time twenty times a second, so that a test need not wait.
     """
-    from asyncflow import AsyncClient, every  # noqa: PLC0415 - not before a test asks for it
+    from asyncflow import AsyncClient, fixed_interval  # noqa: PLC0415 - not before a test asks for it
 
     closers: list[AsyncGenerator[None]] = []
 
@@ -88,7 +88,7 @@ def asyncflow_client(request: pytest.FixtureRequest, asyncflow_simulator: Simula
             await anext(closers[0])
         return asyncflow_simulator.token
 
-    client = AsyncClient(token, policy=None if _is_virtual(_test_of(request)) else every(_INSTANT_POLLS))
+    client = AsyncClient(token, policy=None if _is_virtual(_test_of(request)) else fixed_interval(_INSTANT_POLLS))
     return client
 
 

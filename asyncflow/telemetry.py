@@ -1,7 +1,7 @@
 """Facts about our own work, and the hooks that hear of them.
 
-Pure: no clock, no I/O, no asyncio. A hook is any callable that takes one `Fact`, given to `AsyncClient` or `JobWatcher`. It is
-called at once, on the event loop, between two steps of the work: it must not block. One that raises is told to nobody but the
+Pure: no clock, no I/O, no asyncio. A hook is any callable that takes one `TelemetryEvent`, given to `AsyncClient` or `JobWatcher`. It
+is called at once, on the event loop, between two steps of the work: it must not block. One that raises is told to nobody but the
 log, and called no more. Facts hold neither ids nor addresses, links or prompts: a job is named by its `digest`, as in errors
 and logs, so that whatever is done with a fact shows nothing. Times are in seconds.
 """
@@ -19,10 +19,10 @@ from asyncflow.redaction import digest, one_line
 __all__ = [
     "BudgetChanged",
     "EventEmitted",
-    "Fact",
     "Hook",
     "PollAnswered",
     "RequestMade",
+    "TelemetryEvent",
     "WatchEnded",
     "WatchStarted",
     "digest",
@@ -134,8 +134,8 @@ class WatchEnded(Struct, frozen=True, gc=False, tag="watch_ended"):
     seconds: float
 
 
-Fact: TypeAlias = RequestMade | PollAnswered | EventEmitted | BudgetChanged | WatchStarted | WatchEnded
-Hook: TypeAlias = Callable[[Fact], object]
+TelemetryEvent: TypeAlias = RequestMade | PollAnswered | EventEmitted | BudgetChanged | WatchStarted | WatchEnded
+Hook: TypeAlias = Callable[[TelemetryEvent], object]
 
 
 class BudgetStats(Protocol):
@@ -155,7 +155,7 @@ class BudgetStats(Protocol):
     def circuit(self) -> str: ...
 
 
-class Budget(Protocol):
+class BudgetSource(Protocol):
     """What tells how a request budget is doing: `asyncflow.Pacer` does."""
 
     def stats(self) -> BudgetStats: ...
@@ -167,7 +167,7 @@ class Hooks:
     def __init__(self, hooks: Iterable[Hook], failed: Callable[[Hook, Exception], object]) -> None:
         self._hooks = tuple(hooks)
         self._failed = failed
-        self._seen: WeakKeyDictionary[Budget, tuple[int, str]] = WeakKeyDictionary()
+        self._seen: WeakKeyDictionary[BudgetSource, tuple[int, str]] = WeakKeyDictionary()
 
     def __bool__(self) -> bool:
         return bool(self._hooks)
@@ -175,7 +175,7 @@ class Hooks:
     def __iter__(self) -> Iterator[Hook]:
         return iter(self._hooks)
 
-    def look_at(self, budget: Budget, now: float) -> None:
+    def look_at(self, budget: BudgetSource, now: float) -> None:
         """Tell how *budget* has changed since this was called last, if it has."""
         stats = budget.stats()
         throttled, circuit = seen = stats.throttled, stats.circuit
@@ -187,7 +187,7 @@ class Hooks:
         pause = 0.0 if stats.paused_until is None else max(stats.paused_until - now, 0.0)
         self.tell(BudgetChanged(reason, stats.rate, stats.ceiling, stats.limit, pause, throttled))
 
-    def tell(self, fact: Fact) -> None:
+    def tell(self, fact: TelemetryEvent) -> None:
         """Have each hook hear *fact*; a hook that raises hears no other, and harms nobody."""
         for hook in self._hooks:
             try:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
-from asyncflow import AsyncClient, Pacer, every
+from asyncflow import AsyncClient, Pacer, fixed_interval
 from asyncflow.pacing import Priority
 from asyncflow.services.google_flow import records as google_flow
 
@@ -190,7 +190,7 @@ class Watched:
         self.before = (0.0, 0)
 
     async def read(self, polls: int, _in_flight: int) -> int:
-        async with self._client.watch(self._job_ids, policy=every(0.05), concurrency=self._in_flight) as watcher:
+        async with self._client.watch(self._job_ids, policy=fixed_interval(0.05), concurrency=self._in_flight) as watcher:
             count = events = 0
             async for _event in watcher:
                 events += 1

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 import redis.asyncio as redis
 
-from asyncflow import AsyncClient, every
+from asyncflow import AsyncClient, fixed_interval
 from asyncflow.cluster import RedisStore, Worker
-from asyncflow.cluster.store import Report
+from asyncflow.cluster.store import PollReport
 from benchmarks._engine import engine
 from benchmarks._nginx import serving
 from benchmarks._readers import IDS, TOKEN, taught
-from benchmarks._report import Report as Tables
+from benchmarks._report import PollReport as Tables
 from benchmarks._report import Spread, parser, ratios
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ async def alone(base: str, lane: Lane, seconds: float) -> dict[str, float]:
     async with AsyncClient(TOKEN, base_url=base, lane=lane, pacer=taught(4 * IN_FLIGHT)) as client:
         start = begun = perf_counter()
         cpu, before = 0.0, -1
-        async with client.watch(IDS, policy=every(0.05), concurrency=IN_FLIGHT) as watcher:
+        async with client.watch(IDS, policy=fixed_interval(0.05), concurrency=IN_FLIGHT) as watcher:
             async for _ in watcher:
                 now = perf_counter()
                 if before < 0 and now > begun + WARM_UP:
@@ -52,7 +52,7 @@ async def alone(base: str, lane: Lane, seconds: float) -> dict[str, float]:
 async def member(base: str, lane: Lane, seconds: float, url: str) -> dict[str, float]:
     """Be a worker."""
     async with AsyncClient(TOKEN, base_url=base, lane=lane, pacer=taught(4 * IN_FLIGHT)) as client, RedisStore(url) as store:
-        worker = Worker(client, store, policy=every(0.05), concurrency=IN_FLIGHT)
+        worker = Worker(client, store, policy=fixed_interval(0.05), concurrency=IN_FLIGHT)
         task = asyncio.create_task(worker.run())
         await asyncio.sleep(WARM_UP)
         start, cpu, before = perf_counter(), process_time(), worker.stats()
@@ -106,7 +106,7 @@ async def memory(url: str, count: int) -> tuple[float, float, float]:
         seconds = perf_counter() - start
         # As they are after their first poll: with a state.
         while jobs := (await store.claim("one", 1000, 600.0)).jobs:
-            await store.report("one", [Report(job.job_id, job.fence, 3600.0, "[3,12]") for job in jobs])
+            await store.report("one", [PollReport(job.job_id, job.fence, 3600.0, "[3,12]") for job in jobs])
         found = ((await info(url))["used_memory"] - before) / count
         await store.purge()
     return found, float(len(ids[0])), seconds

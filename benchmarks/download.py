@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from asyncflow import FlowJob, Media
-from asyncflow.download import Carrier, Downloader
+from asyncflow.download import Downloader, MediaTransport
 from benchmarks._nginx import serving_files
 from benchmarks._report import Report, Spread, parser, ratios
 
@@ -72,7 +72,7 @@ async def raw_loop(urls: Sequence[str], folder: Path) -> None:
 
 def through_downloader(base: str, concurrency: int) -> Callable[[Sequence[str], Path], Awaitable[None]]:
     async def fetch(urls: Sequence[str], folder: Path) -> None:
-        carrier = Carrier(base)
+        carrier = MediaTransport(base)
         try:
             async with Downloader(folder, carrier=carrier, concurrency=concurrency) as downloads:
                 for number, url in enumerate(urls):

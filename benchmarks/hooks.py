@@ -18,27 +18,27 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from asyncflow import FlowJob, JobWatcher, Media, every, testing
-from asyncflow.client.instrumentation import Teller
-from asyncflow.client.wire import Reply
+from asyncflow import FlowJob, JobWatcher, Media, fixed_interval, testing
+from asyncflow.client.instrumentation import RequestInstrumentation
+from asyncflow.client.wire import WireReply
 from asyncflow.logs import hooks_of, log_facts
 from asyncflow.pacing import Pacer
 from asyncflow.protocol import job_request
-from asyncflow.watcher.engine import Core
+from asyncflow.watcher.engine import WatchEngine
 from benchmarks._report import Report, Spread, interleaved, parser, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from asyncflow.telemetry import Fact, Hook
-    from asyncflow.watcher.watched_job import Entry
+    from asyncflow.telemetry import Hook, TelemetryEvent
+    from asyncflow.watcher.watched_job import WatchedJob
 
 BARE, PLAIN = "no points for hooks", "no hook"
 JOB_ID = "j1104093012448120573v-u1234-email:ada.lind@example.com-bot:google-flow"
 POLLS = 20
 
 
-def ignore(_fact: Fact) -> None:
+def ignore(_fact: TelemetryEvent) -> None:
     """A hook that does nothing."""
 
 
@@ -62,7 +62,7 @@ def hooks() -> dict[str, Callable[[], Iterable[Hook]]]:
     }
 
 
-def hear_plainly(self: Core, entry: Entry, answer: object, _start: float) -> None:
+def hear_plainly(self: WatchEngine, entry: WatchedJob, answer: object, _start: float) -> None:
     self._judge.hear(entry, answer, self._loop.time())
 
 
@@ -77,7 +77,7 @@ def watch(jobs: int, installed: Iterable[Hook]) -> float:
         return FlowJob(job_id, record.status, record.kind, media=record.media)
 
     async def main() -> int:
-        async with JobWatcher(fetch, list(records), policy=every(10), hooks=installed) as watcher:
+        async with JobWatcher(fetch, list(records), policy=fixed_interval(10), hooks=installed) as watcher:
             async for _ in watcher:
                 pass
             return watcher.stats().polls
@@ -89,12 +89,12 @@ def watch(jobs: int, installed: Iterable[Hook]) -> float:
 
 
 def bare(jobs: int) -> float:
-    usual = vars(Core)["_hear"]
-    setattr(Core, "_hear", hear_plainly)  # noqa: B010 - it is private
+    usual = vars(WatchEngine)["_hear"]
+    setattr(WatchEngine, "_hear", hear_plainly)  # noqa: B010 - it is private
     try:
         return watch(jobs, ())
     finally:
-        setattr(Core, "_hear", usual)  # noqa: B010 - it is private
+        setattr(WatchEngine, "_hear", usual)  # noqa: B010 - it is private
 
 
 def instructions(name: str) -> float:
@@ -113,8 +113,8 @@ def instructions(name: str) -> float:
 def told(installed: Iterable[Hook], count: int) -> float:
     """Return the microseconds of CPU for telling of one request, 0 without hooks but for asking whether there are any."""
     found = hooks_of(installed)
-    teller = Teller(found, Pacer(), "http://127.0.0.1:8080") if found is not None else None
-    request, reply = job_request(JOB_ID), Reply(200, {}, b"")
+    teller = RequestInstrumentation(found, Pacer(), "http://127.0.0.1:8080") if found is not None else None
+    request, reply = job_request(JOB_ID), WireReply(200, {}, b"")
     start = time.process_time()
     for _ in range(count):
         if teller is not None:

@@ -21,7 +21,7 @@ from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING
 
 from asyncflow import AsyncClient, Ended, JobWatcher, Journal, Pacer
-from asyncflow.polling import every
+from asyncflow.polling import fixed_interval
 from asyncflow.protocol import decode_job
 from benchmarks._report import Report, Spread, parser, ratios
 from benchmarks._service import Flow, Orders, command, job_id, running
@@ -90,7 +90,7 @@ def without_sockets(jobs: int, path: Path | None) -> Measure:
     async def main() -> None:
         ids = [job_id(number) for number in range(jobs)]
         journal = Journal(path) if path is not None else None
-        await consume(JobWatcher(Service().read, ids, policy=every(0.001), journal=journal), measure)
+        await consume(JobWatcher(Service().read, ids, policy=fixed_interval(0.001), journal=journal), measure)
         assert measure.endings == jobs
 
     asyncio.run(main())
@@ -104,7 +104,7 @@ def over_sockets(jobs: int, path: Path | None, window: float, pacer: Pacer) -> M
         ids = [job_id(number) for number in range(jobs)]
         journal = Journal(path) if path is not None else None
         async with AsyncClient("user:1234-abcdef", base_url=base, pacer=pacer) as client:
-            await consume(client.watch(ids, policy=every(1.0), journal=journal), measure, jobs, window)
+            await consume(client.watch(ids, policy=fixed_interval(1.0), journal=journal), measure, jobs, window)
 
     with running(Orders(jobs, 0.0, jobs / 500, core=1)) as base:
         command(base, "start")

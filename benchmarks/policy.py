@@ -16,7 +16,7 @@ from itertools import accumulate
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from asyncflow.polling import PollPolicy, backoff, every
+from asyncflow.polling import PollPolicy, backoff, fixed_interval
 from benchmarks._bound import Bound
 from benchmarks._report import Report, Spread, parser
 
@@ -188,7 +188,11 @@ def upsets(report: Report, repeats: int, count: int) -> None:
 def fleets(report: Report, repeats: int, counts: Sequence[int]) -> None:
     """Many jobs begin at once: uniformly distributed durations, far shorter than the shipped guesses."""
     rows = []
-    makers: dict[str, Callable[[], Policy]] = {"PollPolicy()": PollPolicy, "every(5)": lambda: every(5), "backoff()": backoff}
+    makers: dict[str, Callable[[], Policy]] = {
+        "PollPolicy()": PollPolicy,
+        "every(5)": lambda: fixed_interval(5),
+        "backoff()": backoff,
+    }
     for count in counts:
         stretch = {200: 1.0, 2000: 3.0, 20_000: 10.0}[count]
         for name, maker in makers.items():
@@ -209,7 +213,7 @@ def costs(report: Report, repeats: int) -> None:
     ages = [rng.uniform(0.0, 150.0) for _ in range(20_000)]
     key = (KEY[0], "video", "")
     look_ups, learnings, fixed = [], [], []
-    other = every(5.0)
+    other = fixed_interval(5.0)
     for _ in range(repeats):
         policy = PollPolicy()
         begin = perf_counter()

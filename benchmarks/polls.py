@@ -1,7 +1,7 @@
 """When a learned policy asks, and when jobs end: python -m benchmarks.polls [--json FILE] [--picture FILE].
 
-A `PollPolicy` sees 300 videos end, in plain numbers, and then polls 3,000 more; `every(5)` polls the same. The durations are
-log-normal: 100 seconds in the median, 2 % below 57, 2 % above 179.
+A `PollPolicy` sees 300 videos end, in plain numbers, and then polls 3,000 more; `fixed_interval(5)` polls the same.
+The durations are log-normal: 100 seconds in the median, 2 % below 57, 2 % above 179.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from asyncflow.polling import PollPolicy, every
+from asyncflow.polling import PollPolicy, fixed_interval
 from benchmarks._picture import Line, Panel, Picture
 from benchmarks._report import Report, parser
 from benchmarks.policy import KEY, lognormal
@@ -104,7 +104,7 @@ def main() -> None:
     for _ in range(TAUGHT):
         learned.learn(KEY, shape(rng))
     durations = [shape(rng) for _ in range(JOBS)]
-    results = {"every(5)": ask(every(5), durations), "PollPolicy()": ask(learned, durations)}
+    results = {"every(5)": ask(fixed_interval(5), durations), "PollPolicy()": ask(learned, durations)}
     lines = [[name, asked.requests / JOBS, fmean(asked.delays), max(asked.delays)] for name, asked in results.items()]
     report.table("Videos of about 100 s", ["policy", "requests a job", "mean delay, s", "longest"], lines)
     if given.picture is not None:

@@ -21,7 +21,7 @@ from time import perf_counter, process_time, thread_time
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from asyncflow import Abandoned, AsyncClient, Ended, JobWatcher
-from asyncflow.polling import every
+from asyncflow.polling import fixed_interval
 from asyncflow.protocol import decode_answer, job_request
 from benchmarks._report import Report, Spread, parser
 from benchmarks._service import Flow, Orders, command, job_id, pin, running
@@ -207,7 +207,7 @@ def memory(report: Report, size: int) -> None:
     async def main(_: Steps) -> list[list[object]]:
         fetch = Fetch()
         fetch.is_over = True
-        async with JobWatcher(fetch, [job_id(number) for number in range(100)], policy=every(0.1)) as rehearsal:
+        async with JobWatcher(fetch, [job_id(number) for number in range(100)], policy=fixed_interval(0.1)) as rehearsal:
             await drain(rehearsal, 100)
         fetch.is_over, fetch.polls = False, 0
         tracemalloc.start()
@@ -216,7 +216,7 @@ def memory(report: Report, size: int) -> None:
         ids = [job_id(number) for number in range(size)]
         names = tracemalloc.get_traced_memory()[0] - base
         # An id that lists hold elsewhere is not copied; here the watch alone holds it.
-        async with JobWatcher(fetch, ids, policy=every(AGE), buffer=0) as watcher:
+        async with JobWatcher(fetch, ids, policy=fixed_interval(AGE), buffer=0) as watcher:
             del ids
             while fetch.polls < size:
                 await anext(watcher)
@@ -297,7 +297,7 @@ def stalls(report: Report, repeats: int, size: int, burst: int) -> None:
 
         fetch = Fetch()
         ids = [job_id(number) for number in range(size)]
-        async with JobWatcher(fetch, policy=every(20.0), keep_open=True) as watcher:
+        async with JobWatcher(fetch, policy=fixed_interval(20.0), keep_open=True) as watcher:
             steps.forget()
             watcher.add(*ids)
             await asyncio.sleep(0)

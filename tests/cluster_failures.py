@@ -27,7 +27,7 @@ from urllib.parse import unquote
 from cluster_engines import ENGINES, Engine
 from cluster_kit import pause, until
 
-from asyncflow import Abandoned, AsyncClient, Ended, Pacer, every
+from asyncflow import Abandoned, AsyncClient, Ended, Pacer, fixed_interval
 from asyncflow.cluster import RedisStore, Worker
 from asyncflow.simulator import Faults, Simulator
 
@@ -219,7 +219,7 @@ class Scene:
             AsyncClient(self.simulator.token, base_url=base_url, max_retries=0, pacer=quick_pacer())
         )
         store = await self._stack.enter_async_context(RedisStore(url, self.queue, patience=1.0))
-        worker = Worker(client, store, name=name, lease=LEASE, policy=every(0.8))
+        worker = Worker(client, store, name=name, lease=LEASE, policy=fixed_interval(0.8))
         self._workers.append(worker)
         self._tasks.append(asyncio.create_task(worker.run()))
 

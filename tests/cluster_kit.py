@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from asyncflow import Abandoned, Changed, Ended, Event, FlowJob, Problem
+from asyncflow import Abandoned, Changed, Ended, ErrorInfo, Event, FlowJob
 from asyncflow.cluster import MemoryStore, RedisStore
-from asyncflow.cluster.store import Claim, Report
+from asyncflow.cluster.store import Claim, PollReport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,15 +35,15 @@ def ended(job_id: str, status: str = "completed") -> Ended:
 
 
 def abandoned(job_id: str) -> Abandoned:
-    return Abandoned(job_id, Problem("not_found", "Job not found"))
+    return Abandoned(job_id, ErrorInfo("not_found", "Job not found"))
 
 
-def again(claim: Claim, pause: float = 0.0, event: Event | None = None, state: str = "a state") -> Report:
-    return Report(claim.job_id, claim.fence, pause, state, event)
+def again(claim: Claim, pause: float = 0.0, event: Event | None = None, state: str = "a state") -> PollReport:
+    return PollReport(claim.job_id, claim.fence, pause, state, event)
 
 
-def over(claim: Claim, event: Event | None = None) -> Report:
-    return Report(claim.job_id, claim.fence, None, "", event if event is not None else ended(claim.job_id))
+def over(claim: Claim, event: Event | None = None) -> PollReport:
+    return PollReport(claim.job_id, claim.fence, None, "", event if event is not None else ended(claim.job_id))
 
 
 async def claimed(store: AnyStore, count: int = 1, lease: float = 30.0, worker: str = "one") -> list[Claim]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from asyncflow import Submission
+    from asyncflow import SubmitResult
 
 FAULTS = Faults(
     kinds=("submit",),
@@ -114,7 +114,7 @@ class Killed:
         refusals = {"400", "429", "503"}
         return Counter(str(each.request["prompt"]) for each in self._service.submits() if each.ended not in refusals)
 
-    def known(self) -> dict[str, Submission]:
+    def known(self) -> dict[str, SubmitResult]:
         """Return what the journal says of each line."""
         return {line.key: line for line in Journal(self.journal).submissions()}
 

@@ -80,7 +80,7 @@ async def test_an_example_runs(block: Block, simulator: Simulator, monkeypatch: 
         *simulator.seed_jobs(kind="video", age=600, fate="success"),
         *simulator.seed_jobs(kind="image", age=600, fate="partial"),
         *simulator.seed_jobs(kind="music", age=600, fate="failed"),
-        *simulator.seed_jobs(kind="image", age=600 if "safety_net" in block.text else 0, duration=50, fate="success"),
+        *simulator.seed_jobs(kind="image", age=600 if "webhook_fallback" in block.text else 0, duration=50, fate="success"),
     ]
     async with AsyncClient() as client:
         await run(block, job_id=job_id, job_ids=job_ids, watcher=client.watch(job_ids), secret="a-secret")

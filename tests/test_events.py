@@ -10,7 +10,7 @@ import pytest
 from samples import Case, cases, records
 
 from asyncflow.errors import AsyncflowError, RateLimitedError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Expiring, Problem, Submission, Unreachable
+from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Event, Expiring, SubmitResult, Unreachable
 from asyncflow.protocol import decode_job
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ SINCE = datetime(2026, 11, 4, 9, 30, 12, tzinfo=UTC)
 
 
 def events_of(job: Job) -> tuple[Event, ...]:
-    problem = Problem.of(ERROR)
+    problem = ErrorInfo.of(ERROR)
     return (
         Changed(job),
         Changed(job, "created"),
@@ -76,14 +76,14 @@ def test_type_and_service_are_tags() -> None:
 
 def test_problem_gives_the_error_back() -> None:
     job = decode_job("google-flow", cases()[0].body)
-    again = Problem.of(ERROR).exception(JOB_ID, job)
+    again = ErrorInfo.of(ERROR).exception(JOB_ID, job)
     assert type(again) is RateLimitedError
     assert again.message == "account <e-mail>: slow down"
     assert again.job is job
     names = ("kind", "transient", "retry_after", "status", "code", "reason", "job_id", "details")
     assert [getattr(again, name) for name in names] == [getattr(ERROR, name) for name in names]
-    assert type(Problem("what is this").exception()) is AsyncflowError
-    assert repr(Problem.of(ERROR)) == "<Problem rate_limited: account <e-mail>: slow down>"
+    assert type(ErrorInfo("what is this").exception()) is AsyncflowError
+    assert repr(ErrorInfo.of(ERROR)) == "<ErrorInfo rate_limited: account <e-mail>: slow down>"
 
 
 def test_a_repeated_event_has_the_same_key() -> None:
@@ -99,16 +99,16 @@ def test_a_repeated_event_has_the_same_key() -> None:
 @pytest.mark.parametrize("of", every_record(), ids=lambda of: of.name)
 def test_submission_is_one_line_of_json_that_gives_it_back(of: Case) -> None:
     job = decode_job(of.service, of.body, of.asked_id)
-    submission = Submission("k", 3, "submitted", "google-flow/videos", job.job_id, job, requested_at=SINCE, content="c0")
+    submission = SubmitResult("k", 3, "submitted", "google-flow/videos", job.job_id, job, requested_at=SINCE, content="c0")
     line = msgspec.json.encode(submission)
     assert b"\n" not in line
-    assert msgspec.json.decode(line, type=Submission) == submission
+    assert msgspec.json.decode(line, type=SubmitResult) == submission
     assert msgspec.json.decode(line)["type"] == submission.type == "submission"
     assert not [secret for secret in ("@", "Signature", "email:", "Paper boats") if secret in repr(submission)]
 
 
 def test_submission_tells_its_job_or_why_there_is_none() -> None:
-    assert repr(Submission("kite", 1, "submitted", job_id=JOB_ID)) == "<Submission kite submitted: job 8244f1551f>"
-    assert repr(Submission("kite", 1, "submitted")) == "<Submission kite submitted: without a job>"
-    refused = Submission("a\nb", 1, "refused", error=Problem.of(ERROR))
-    assert repr(refused) == "<Submission a b refused: <Problem rate_limited: account <e-mail>: slow down>>"
+    assert repr(SubmitResult("kite", 1, "submitted", job_id=JOB_ID)) == "<SubmitResult kite submitted: job 8244f1551f>"
+    assert repr(SubmitResult("kite", 1, "submitted")) == "<SubmitResult kite submitted: without a job>"
+    refused = SubmitResult("a\nb", 1, "refused", error=ErrorInfo.of(ERROR))
+    assert repr(refused) == "<SubmitResult a b refused: <ErrorInfo rate_limited: account <e-mail>: slow down>>"

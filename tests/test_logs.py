@@ -15,7 +15,7 @@ from secret_watch import leaks
 
 import asyncflow
 from asyncflow import logs
-from asyncflow.telemetry import EventEmitted, Fact, Hooks, WatchStarted
+from asyncflow.telemetry import EventEmitted, Hooks, TelemetryEvent, WatchStarted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +76,7 @@ def test_facts_are_logged_by_how_many_there_are(heard: list[logging.LogRecord]) 
 
 
 def test_a_hook_that_raises_is_logged_once_with_its_traceback(heard: list[logging.LogRecord]) -> None:
-    def spoilt(_fact: Fact) -> None:
+    def spoilt(_fact: TelemetryEvent) -> None:
         raise ZeroDivisionError(EMAIL)
 
     hooks = logs.hooks_of([spoilt])

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.pacing.adaptive_concurrency import Room
-from asyncflow.pacing.adaptive_rate import Spacing
+from asyncflow.pacing.adaptive_concurrency import AdaptiveConcurrency
+from asyncflow.pacing.adaptive_rate import AdaptiveRate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -693,7 +693,7 @@ def test_a_narrowed_limit_widens_only_when_it_is_full() -> None:
 
 
 def test_narrowing_that_helps_goes_on_from_where_it_was() -> None:
-    room, now = Room(64), START
+    room, now = AdaptiveConcurrency(64), START
 
     def judge(latency: float) -> None:
         nonlocal now
@@ -712,7 +712,7 @@ def test_narrowing_that_helps_goes_on_from_where_it_was() -> None:
 
 
 def test_answers_while_latency_climbs_are_no_reason_to_go_faster_later() -> None:
-    spacing = Spacing(None)
+    spacing = AdaptiveRate(None)
     spacing.busy = 1.0
     spacing.answered(may_grow=False)
     assert (spacing.busy, spacing.rate) == (0.0, 40)
@@ -987,10 +987,10 @@ def test_stats_are_fit_for_json() -> None:
 def test_slip_is_a_smoothed_lateness_and_never_negative() -> None:
     pacer = Pacer()
     pacer.slipped(-5)
-    assert pacer.stats().slip == 0
+    assert pacer.stats().lateness == 0
     for _ in range(300):
         pacer.slipped(2)
-    assert pacer.stats().slip == pytest.approx(2, rel=0.01)
+    assert pacer.stats().lateness == pytest.approx(2, rel=0.01)
 
 
 def test_nothing_is_prepaid_by_itself() -> None:

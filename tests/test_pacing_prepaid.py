@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
+from asyncflow.pacing import Pacer, Permit, Priority, prepaid
 
 
 def test_nothing_is_prepaid_by_itself() -> None:
@@ -9,7 +9,7 @@ def test_nothing_is_prepaid_by_itself() -> None:
 
 def test_a_prepayment_is_taken_over_once_and_by_its_own_budget() -> None:
     pacer, other = Pacer(), Pacer()
-    payment = Prepayment(pacer, Priority.EXPECTED)
+    payment = Permit(pacer, Priority.EXPECTED)
     assert not payment.take(other)
     assert payment.take(pacer)
     assert not payment.take(pacer)

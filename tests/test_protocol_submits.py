@@ -21,12 +21,12 @@ from asyncflow.errors import (
     TransportError,
     UsageError,
 )
-from asyncflow.protocol import Order, SubmitLine, is_ambiguous, order_of
+from asyncflow.protocol import PreparedSubmit, SubmitRequest, is_ambiguous, order_of
 
 REF = "asyncflow-1"
 
 
-def sent(order: Order) -> dict[str, Any]:
+def sent(order: PreparedSubmit) -> dict[str, Any]:
     assert order.request.body is not None
     return msgspec.json.decode(order.request.body, type=dict[str, Any])
 
@@ -86,9 +86,9 @@ def test_what_cannot_be_sent_is_refused(path: str, body: Any, words: str) -> Non
 
 def test_a_line_may_be_a_mapping() -> None:
     value = {"path": "google-flow/videos", "body": {"prompt": "x"}, "key": "a"}
-    assert SubmitLine.of(value) == SubmitLine("google-flow/videos", {"prompt": "x"}, "a")
-    line = SubmitLine("google-flow/images", {"prompt": "x"})
-    assert SubmitLine.of(line) is line
+    assert SubmitRequest.of(value) == SubmitRequest("google-flow/videos", {"prompt": "x"}, "a")
+    line = SubmitRequest("google-flow/images", {"prompt": "x"})
+    assert SubmitRequest.of(line) is line
 
 
 def nested(depth: int) -> list[Any]:
@@ -110,46 +110,46 @@ def nested(depth: int) -> list[Any]:
         ({"path": "google-flow/videos", "key": "a\nb"}, "the key"),
         ({"path": "google-flow/videos", "key": "k" * 201}, "the key"),
         ({"path": "videos"}, "unknown service"),
-        (SubmitLine("google-flow/videos", {"replyRef": 1}), "is text"),
+        (SubmitRequest("google-flow/videos", {"replyRef": 1}), "is text"),
         ({"path": "google-flow/videos", "body": {"deep": nested(100_000)}}, "recursion|as JSON"),
     ],
 )
 def test_a_line_that_cannot_be_sent_is_refused(value: object, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        SubmitLine.of(value)
+        SubmitRequest.of(value)
 
 
 def test_a_content_is_the_same_in_any_order_and_another_for_any_change() -> None:
-    line = SubmitLine("google-flow/videos", {"prompt": "x", "seed": 1}, "a")
-    assert line.content == SubmitLine("/v1/google-flow/videos", {"seed": 1, "prompt": "x"}, "b").content
-    others = [SubmitLine("google-flow/images", dict(line.body)), SubmitLine(line.path, {"prompt": "x", "seed": 2})]
+    line = SubmitRequest("google-flow/videos", {"prompt": "x", "seed": 1}, "a")
+    assert line.content == SubmitRequest("/v1/google-flow/videos", {"seed": 1, "prompt": "x"}, "b").content
+    others = [SubmitRequest("google-flow/images", dict(line.body)), SubmitRequest(line.path, {"prompt": "x", "seed": 2})]
     assert len({other.content for other in (line, *others)}) == 3
     with pytest.raises(UsageError, match="as JSON"):
-        _ = SubmitLine("google-flow/videos", {"prompt": object()}).content
+        _ = SubmitRequest("google-flow/videos", {"prompt": object()}).content
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()))
 def test_any_body_of_json_has_a_content(body: dict[str, Any]) -> None:
     try:
-        line = SubmitLine.of({"path": "google-flow/of-tomorrow", "body": body})
+        line = SubmitRequest.of({"path": "google-flow/of-tomorrow", "body": body})
     except UsageError:
         return
-    assert line.content == SubmitLine(line.path, dict(reversed(body.items()))).content
+    assert line.content == SubmitRequest(line.path, dict(reversed(body.items()))).content
 
 
 def test_equal_lines_are_known_apart_and_keys_are_single() -> None:
     seen: Counter[str] = Counter()
-    line, other = SubmitLine("google-flow/videos", {"prompt": "x"}), SubmitLine("google-flow/videos", {"prompt": "y"})
+    line, other = SubmitRequest("google-flow/videos", {"prompt": "x"}), SubmitRequest("google-flow/videos", {"prompt": "y"})
     names = [each.known_as(seen) for each in (line, other, line, other)]
     assert names == [f"{each.content[:16]}-{number}" for number in (1, 2) for each in (line, other)]
-    assert SubmitLine("google-flow/videos", {}, names[0]).known_as(seen) == names[0]
+    assert SubmitRequest("google-flow/videos", {}, names[0]).known_as(seen) == names[0]
     with pytest.raises(UsageError, match="the same key"):
-        SubmitLine("google-flow/images", {}, names[0]).known_as(seen)
+        SubmitRequest("google-flow/images", {}, names[0]).known_as(seen)
 
 
 def test_a_line_shows_nothing_of_its_body() -> None:
-    assert repr(SubmitLine("google-flow/videos", {"prompt": "secret"}, "a")) == "<SubmitLine a google-flow/videos>"
-    assert "secret" not in repr(SubmitLine("google-flow/videos", {"prompt": "secret"}))
+    assert repr(SubmitRequest("google-flow/videos", {"prompt": "secret"}, "a")) == "<SubmitRequest a google-flow/videos>"
+    assert "secret" not in repr(SubmitRequest("google-flow/videos", {"prompt": "secret"}))
 
 
 @pytest.mark.parametrize(

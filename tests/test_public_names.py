@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 ROOT = Path(__file__).parent.parent
-TYPE_ALIASES = {"AnyJob", "Event", "Fact", "Hook"}
+TYPE_ALIASES = {"AnyJob", "Event", "TelemetryEvent", "Hook"}
 PUBLIC = [(module, name) for module in (asyncflow, records, simulator, telemetry, testing) for name in module.__all__]
 
 

@@ -12,9 +12,9 @@ from asyncflow.errors import RateLimitedError
 from asyncflow.protocol import Request, asset_request, cancel_request, job_request, stats_request, submit_request
 from asyncflow.telemetry import (
     BudgetChanged,
-    Fact,
     Hook,
     Hooks,
+    TelemetryEvent,
     WatchEnded,
     WatchStarted,
     describe,
@@ -44,7 +44,7 @@ class Budget:
 
 
 class Idle:
-    def __call__(self, fact: Fact) -> None:
+    def __call__(self, fact: TelemetryEvent) -> None:
         """Do nothing."""
 
 
@@ -53,8 +53,8 @@ def never(hook: Hook, error: Exception) -> None:
 
 
 def test_each_hook_hears_each_fact() -> None:
-    first: list[Fact] = []
-    second: list[Fact] = []
+    first: list[TelemetryEvent] = []
+    second: list[TelemetryEvent] = []
     hooks = Hooks([first.append, second.append], never)
     hooks.tell(WatchStarted(1, 2))
     hooks.tell(WatchEnded(1, 5, 2, 0, 0, None, 60.0))
@@ -64,10 +64,10 @@ def test_each_hook_hears_each_fact() -> None:
 
 
 def test_a_hook_that_raises_is_told_of_once_and_dropped() -> None:
-    def spoilt(fact: Fact) -> None:
+    def spoilt(fact: TelemetryEvent) -> None:
         raise ZeroDivisionError(fact.name)
 
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     failures: list[tuple[Hook, Exception]] = []
     hooks = Hooks([spoilt, facts.append], lambda hook, error: failures.append((hook, error)))
     hooks.tell(WatchStarted(1, 0))
@@ -80,7 +80,7 @@ def test_a_hook_that_raises_is_told_of_once_and_dropped() -> None:
 
 
 def test_what_stops_the_program_passes_through() -> None:
-    def stop(_fact: Fact) -> None:
+    def stop(_fact: TelemetryEvent) -> None:
         raise KeyboardInterrupt
 
     hooks = Hooks([stop], never)
@@ -94,7 +94,7 @@ def test_without_hooks_there_is_nothing() -> None:
 
 
 def test_a_budget_is_told_of_when_it_has_changed() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     hooks, budget = Hooks([facts.append], never), Budget()
     hooks.look_at(budget, 0.0)
     assert facts == []
@@ -133,8 +133,8 @@ def test_a_route_holds_nothing_personal(request_: Request, route: str) -> None:
 
 
 def test_facts_are_told_apart_as_json() -> None:
-    facts: list[Fact] = [WatchStarted(1, 2), BudgetChanged("throttled", 1.0, None, 1, 0.0, 1)]
-    assert [msgspec.json.decode(msgspec.json.encode(fact), type=Fact) for fact in facts] == facts
+    facts: list[TelemetryEvent] = [WatchStarted(1, 2), BudgetChanged("throttled", 1.0, None, 1, 0.0, 1)]
+    assert [msgspec.json.decode(msgspec.json.encode(fact), type=TelemetryEvent) for fact in facts] == facts
     assert [fact.name for fact in facts] == ["watch_started", "budget_changed"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import elapse
 
-from asyncflow import AsyncClient, Ended, TransportError, WaitTimeoutError, every
+from asyncflow import AsyncClient, Ended, TransportError, WaitTimeoutError, fixed_interval
 from asyncflow.simulator import Answer, Faults, Outage, Simulator
 from asyncflow.testing import DeadlockError, VirtualTimeError, call_later, now, run
 
@@ -169,7 +169,7 @@ async def test_a_job_of_an_hour_is_waited_for_in_no_time(lane: Lane) -> None:
 
 
 async def test_the_faults_of_the_simulator_are_those_of_the_network() -> None:
-    async with Simulator() as service, AsyncClient(service.token, base_url=service.url, policy=every(10)) as client:
+    async with Simulator() as service, AsyncClient(service.token, base_url=service.url, policy=fixed_interval(10)) as client:
         ids = service.seed_jobs(20, fate="success")
         for fault in ("server_error", "reset", "reset_midway", "truncate", "garble", "hang", "slow", "throttle"):
             setattr(service.faults, fault, 0.08)

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
     from asyncflow import Event
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.watch_runner import Session
+    from asyncflow.cli.watch_runner import WatchRunner
 
-__all__ = ["Companion", "CompanionOptions", "refuse_without"]
+__all__ = ["Addon", "AddonOptions", "refuse_without"]
 
 
-class Companion:
+class Addon:
     """A companion that does nothing; override what yours does."""
 
-    def beside(self, session: Session) -> AbstractAsyncContextManager[object]:
+    def beside(self, session: WatchRunner) -> AbstractAsyncContextManager[object]:
         """Return what is entered before the first read, and left, however the watch ends, after the summary is written.
 
         *session* has the client, the tally and the watcher; what has to be closed is closed on the way out. `Ending` ends the
@@ -45,8 +45,8 @@ class Companion:
     async def take(self, events: Sequence[Event]) -> None:
         """Take *events*, which are counted and shown already.
 
-        They are acknowledged when this returns, but for those that `Session.hold` was called for: those when `Session.release`
-        was. The next events are handed out when this returns, so whatever lasts is better held.
+        They are acknowledged when this returns, except those passed to `WatchRunner.hold`, which `WatchRunner.release`
+        acknowledges. The next events are handed out when this returns, so hold the events that take long to handle.
         """
 
     async def finish(self) -> None:
@@ -67,11 +67,11 @@ class Companion:
 
 
 @dataclass(frozen=True, slots=True)
-class CompanionOptions:
+class AddonOptions:
     """The options of a companion, and *make*, which returns it if their values ask for one; it is given those of all options."""
 
     options: Sequence[Callable[[Any], Any]]
-    make: Callable[[Mapping[str, Any]], Companion | None]
+    make: Callable[[Mapping[str, Any]], Addon | None]
 
 
 def refuse_without(option: str, names: Collection[str]) -> None:

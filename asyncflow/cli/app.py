@@ -12,7 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import asyncflow
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.output.streams import complain
 
@@ -130,7 +130,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _forget_output()
         complain("standard output was closed before the end")
         return ExitCode.OUTPUT_CLOSED
-    except Ending as ending:
+    except CommandExit as ending:
         complain(ending.text)
         return ending.code
     except (click.Abort, KeyboardInterrupt):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import asyncflow
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import one_line
 
@@ -31,9 +31,9 @@ def host() -> str:
 def open_client(**options: Any) -> "AsyncClient":  # noqa: ANN401 - those of AsyncClient
     """Return a client with the token and the address of the environment."""
     if not os.environ.get("USEAPI_TOKEN", "").strip():
-        raise Ending("no token: set USEAPI_TOKEN to your API token (user:<number>-...)", ExitCode.USAGE)
+        raise CommandExit("no token: set USEAPI_TOKEN to your API token (user:<number>-...)", ExitCode.USAGE)
     try:
         return asyncflow.AsyncClient(**options)
     except asyncflow.UsageError as error:
         name = "USEAPI_TOKEN: " if "token" in error.message else "USEAPI_BASE_URL: " if "URL" in error.message else ""
-        raise Ending(f"{name}{one_line(str(error))}", ExitCode.USAGE) from error
+        raise CommandExit(f"{name}{one_line(str(error))}", ExitCode.USAGE) from error

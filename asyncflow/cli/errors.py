@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from asyncflow import AsyncflowError, Problem
+from asyncflow import AsyncflowError, ErrorInfo
 from asyncflow.cli.client import host
 from asyncflow.cli.exits import ExitCode, code_of
 from asyncflow.cli.formatting import one_line
@@ -52,7 +52,7 @@ def told(error: Exception) -> tuple[str, ExitCode]:
 def error_text(error: AsyncflowError) -> str:
     """Return the cause of *error*, and what to do about it where that is known."""
     # Without its job: most of these concern every job alike, and not the one that happened to be asked about.
-    text = one_line(str(Problem.of(error).exception()))
+    text = one_line(str(ErrorInfo.of(error).exception()))
     if error.kind == "transport":
         return f"{text}{_system_words(error.__cause__)}; is USEAPI_BASE_URL right?"
     if error.kind in _STRANGE:

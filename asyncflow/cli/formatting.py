@@ -9,11 +9,11 @@ from asyncflow import (
     Abandoned,
     Changed,
     Ended,
+    ErrorInfo,
     Event,
     Expiring,
     Job,
     Outcome,
-    Problem,
     Unreachable,
     UsageError,
     redaction,
@@ -103,7 +103,7 @@ def reason_of(job: Job) -> str:
     return one_line(report.reason_of(job))
 
 
-def problem_text(problem: Problem) -> str:
+def problem_text(problem: ErrorInfo) -> str:
     """Return a cause in a few words, with its HTTP status where there is one."""
     if problem.kind == "rate_limited":
         return "too many requests [HTTP 429]"

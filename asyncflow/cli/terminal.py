@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.output.renderers import LiveFeed
+    from asyncflow.cli.output.renderers import LiveRenderer
     from asyncflow.cli.output.screen import Screen
 
 __all__ = ["is_live", "live_feed", "screen_on"]
@@ -24,8 +24,8 @@ def screen_on(stream: TextIO, *, no_color: bool) -> "Screen":
     return screen
 
 
-def live_feed(stream: TextIO, picture: Callable[[tuple[int, int]], Sequence["Line"]], *, no_color: bool) -> "LiveFeed":
+def live_feed(stream: TextIO, picture: Callable[[tuple[int, int]], Sequence["Line"]], *, no_color: bool) -> "LiveRenderer":
     """Return a feed that paints what *picture* gives for a size on *stream*, a terminal."""
     screen = screen_on(stream, no_color=no_color)
-    feed: LiveFeed = import_module("asyncflow.cli.output.renderers").LiveFeed(screen, lambda: picture(screen.size))
+    feed: LiveRenderer = import_module("asyncflow.cli.output.renderers").LiveFeed(screen, lambda: picture(screen.size))
     return feed

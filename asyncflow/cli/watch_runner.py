@@ -11,22 +11,22 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from asyncflow import AsyncflowError, Event, Job, JobWatcher, Policy, WatchStats
-from asyncflow.cli.endings import Ending, Interrupted
+from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.errors import error_text
 from asyncflow.cli.exits import ExitCode, graver
 from asyncflow.cli.formatting import count, some_digests
-from asyncflow.cli.output.live_view import Gauges, Line, frame
-from asyncflow.cli.output.progress import Running, Speed, Tally
+from asyncflow.cli.output.live_view import Line, LiveMetrics, frame
+from asyncflow.cli.output.progress import RateMeter, RunningJobs, WatchProgress
 from asyncflow.cli.output.summary import progress_line, summary
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from asyncflow import AsyncClient, Journal
-    from asyncflow.cli.addon import Companion
-    from asyncflow.cli.output.renderers import Feed
+    from asyncflow.cli.addon import Addon
+    from asyncflow.cli.output.renderers import Renderer
 
-__all__ = ["Session", "Times", "Watch", "heard", "run", "what_runs"]
+__all__ = ["Times", "WatchCall", "WatchRunner", "heard", "run", "what_runs"]
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ class Times:
     job: float | None = None
 
 
-class Watch(Protocol):
+class WatchCall(Protocol):
     """What a session asks of a watch: a `JobWatcher` is one."""
 
     def stats(self) -> WatchStats:
@@ -66,31 +66,31 @@ class Watch(Protocol):
     ) -> None: ...
 
 
-class Session:
+class WatchRunner:
     """A watch through *client*, counted by *tally*, shown by `feeds` and accompanied by `companions`.
 
     *title* is what it is and of what. A companion may set `source` to watch by other means than a `JobWatcher` of this process,
     and `others_poll` if that makes no requests here.
     """
 
-    def __init__(self, client: "AsyncClient", tally: Tally, policy: Policy, title: tuple[str, str]) -> None:
+    def __init__(self, client: "AsyncClient", tally: WatchProgress, policy: Policy, title: tuple[str, str]) -> None:
         self.client = client
         self.policy = policy
         self.tally = tally
-        self.feeds: list[Feed] = []
-        self.companions: Sequence[Companion] = ()
+        self.feeds: list[Renderer] = []
+        self.companions: Sequence[Addon] = ()
         self.journal: Journal | None = None
-        self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], Watch] = self._watch_here
+        self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], WatchCall] = self._watch_here
         self.others_poll = False
         self.title = title
-        self._watcher: Watch | None = None
+        self._watcher: WatchCall | None = None
         self._held: Counter[tuple[str, str]] = Counter()
         self._started: float | None = None
-        self._speed = Speed()
+        self._speed = RateMeter()
         self._is_hopeless = False
 
     async def follow(self, job_ids: Iterable[str], times: Times, concurrency: int) -> None:
-        """Watch to the end. `Ending` if nobody answers, `AsyncflowError` if token or payment are refused."""
+        """Watch to the end. `CommandExit` if nobody answers, `AsyncflowError` if token or payment are refused."""
         loop = asyncio.get_running_loop()
         self._started = loop.time()
         self._speed.start(self._started)
@@ -115,7 +115,7 @@ class Session:
                 for feed in self.feeds:
                     feed.close()
 
-    def _watch_here(self, job_ids: Iterable[str] | AsyncIterable[str], times: Times, concurrency: int) -> Watch:
+    def _watch_here(self, job_ids: Iterable[str] | AsyncIterable[str], times: Times, concurrency: int) -> WatchCall:
         return JobWatcher(
             self._read,
             job_ids,
@@ -129,7 +129,7 @@ class Session:
             auto_acknowledge=False,
         )
 
-    async def _deliver(self, watcher: Watch) -> None:
+    async def _deliver(self, watcher: WatchCall) -> None:
         loop = asyncio.get_running_loop()
         async for event in watcher:
             events: list[Event] = [event]
@@ -170,7 +170,7 @@ class Session:
             if not (self.tally.answers or self._is_hopeless) and self.tally.failures >= _HOPELESS.get(error.kind, inf):
                 # Raised once: two of them would come out as a group.
                 self._is_hopeless = True
-                raise Ending(error_text(error), ExitCode.LOST) from error
+                raise CommandExit(error_text(error), ExitCode.LOST) from error
             raise
         self.tally.answered(job_id)
         return job
@@ -196,7 +196,7 @@ class Session:
         """Return how the watch is doing, None before it has begun."""
         return None if self._watcher is None else self._watcher.stats()
 
-    def gauges(self) -> Gauges | None:
+    def gauges(self) -> LiveMetrics | None:
         """Return the instruments of this moment, None where others poll."""
         if self.others_poll:
             return None
@@ -204,7 +204,7 @@ class Session:
         pacer = self.client.pacer.stats()
         requests = sum(pacer.starts.values())
         watcher = self._watcher
-        return Gauges(
+        return LiveMetrics(
             rate=self._speed.note(now, requests),
             requests=requests,
             throttled=pacer.throttled,
@@ -226,7 +226,7 @@ class Session:
         """Return the kind of a job that runs or was given up, "" where it is not known."""
         return self.tally.kind_of(job_id)
 
-    def _expect(self, job: Running, age: float) -> float | None:
+    def _expect(self, job: RunningJobs, age: float) -> float | None:
         return self.policy.expected_duration((job.service, job.kind, job.model), age)
 
 
@@ -273,7 +273,7 @@ def heard(*names: str) -> list[int]:
     return [number for number in numbers if number is not None and signal.getsignal(number) is not signal.SIG_IGN]
 
 
-def what_runs(tally: Tally) -> str:
+def what_runs(tally: WatchProgress) -> str:
     """Return which jobs were not over when a watch was ended before its time."""
     open_ids = tally.open_ids
     if not open_ids:

@@ -8,14 +8,22 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
 from asyncflow import protocol
-from asyncflow.client.instrumentation import Teller
-from asyncflow.client.media import MediaSide, only_job
-from asyncflow.client.options import Options, at_least, check_timeout, checked_base_url, checked_lane, checked_token, positive
-from asyncflow.client.rate_limit import Budget
-from asyncflow.client.retry import Calls
+from asyncflow.client.instrumentation import RequestInstrumentation
+from asyncflow.client.media import MediaAccess, only_job
+from asyncflow.client.options import (
+    RequestOptions,
+    at_least,
+    check_timeout,
+    checked_base_url,
+    checked_lane,
+    checked_token,
+    positive,
+)
+from asyncflow.client.rate_limit import PermitGate
+from asyncflow.client.retry import RetryingSender
 from asyncflow.client.submit_side import SubmitSide
-from asyncflow.client.submitter import Submits
-from asyncflow.client.transport import Connection
+from asyncflow.client.submitter import Submitter
+from asyncflow.client.transport import Transport
 from asyncflow.client.waiting import W_co, wait_for, wait_in, well_ended, worth_asking
 from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.logs import hooks_of
@@ -80,7 +88,7 @@ class AsyncClient(SubmitSide):
         lane: Lane = "auto",
         hooks: Iterable[Hook] = (),
     ) -> None:
-        self._options = Options(
+        self._options = RequestOptions(
             token=checked_token(token),
             base_url=checked_base_url(base_url),
             timeout=positive("timeout", timeout),
@@ -90,13 +98,13 @@ class AsyncClient(SubmitSide):
         if rate is not None:
             positive("rate", rate)
         at_least("concurrency", concurrency, 1)
-        self._connection = Connection(session, checked_lane(lane, is_borrowed=session is not None))
-        self._budget = Budget(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
+        self._connection = Transport(session, checked_lane(lane, is_borrowed=session is not None))
+        self._budget = PermitGate(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._hooks = hooks_of(hooks)
-        teller = Teller(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
-        self._calls = Calls(self._connection, self._budget, teller)
-        self._media = MediaSide(self._options.base_url)
-        self._submits = Submits(self._calls, self._connection)
+        teller = RequestInstrumentation(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
+        self._calls = RetryingSender(self._connection, self._budget, teller)
+        self._media = MediaAccess(self._options.base_url)
+        self._submits = Submitter(self._calls, self._connection)
 
     @property
     def pacer(self) -> Pacer:

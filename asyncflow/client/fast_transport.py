@@ -3,8 +3,8 @@
 Those cost three quarters of a poll, and the parser and its queues most of the rest. So the plainest of answers, a 200 that says
 how long it is and is no longer, is recognized here; from the first byte on aiohttp's own protocol hears of every other one, and
 of all that happens to a connection. The parts that are used are aiohttp's own, but undocumented: `is_fit` says whether this
-version has been tried, and a connection that looks otherwise than expected is `Unfit`, upon which the client goes over to the
-reference lane for good. What goes on the wire and what is made of the answer is the same in both lanes, as the tests hold.
+version has been tried, and a connection that looks otherwise than expected is `UnsupportedAiohttp`, upon which
+the client changes to the session transport for good. What goes on the wire and what is made of the answer is the same in both lanes, as the tests hold.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, cast
 import aiohttp
 from yarl import URL
 
-from asyncflow.client.wire import RECEIVE_BYTES, Reply, Stale, headers, plain_reply, whole_body, without_total
+from asyncflow.client.wire import RECEIVE_BYTES, StaleConnection, WireReply, headers, plain_reply, whole_body, without_total
 from asyncflow.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
 
-    from asyncflow.client.options import Options
-    from asyncflow.client.timeouts import Deadlines
+    from asyncflow.client.options import RequestOptions
+    from asyncflow.client.timeouts import TimeoutGroup
     from asyncflow.protocol import Request
 
-__all__ = ["FastLane", "Link", "Unfit", "is_fit"]
+__all__ = ["FastConnection", "FastTransport", "UnsupportedAiohttp", "is_fit"]
 
 TESTED = ((3, 14),)
 """The minor versions of aiohttp that all tests of the lanes have been run with."""
@@ -53,7 +53,7 @@ _FRAMING = re.compile(
 _ODD = -1
 
 
-class Unfit(Exception):  # noqa: N818 - no error of anybody's: a reason to go the other way
+class UnsupportedAiohttp(Exception):  # noqa: N818 - no error of anybody's: a reason to go the other way
     """This aiohttp is not as this lane knows it."""
 
 
@@ -99,11 +99,11 @@ def _plain_body_at(answer: bytes, end: int) -> int:
     return end + 4 if missing == 0 else 0 if missing > 0 else _ODD
 
 
-class Link(asyncio.BufferedProtocol):
+class FastConnection(asyncio.BufferedProtocol):
     """One connection, and the request that is on it, whose time is over *at* an instant of the loop's clock.
 
     It stands between the transport and aiohttp's *protocol*. `send` gives a future: its result is the body of a plain answer, or
-    None for anything else, which `FastLane.ask` then goes on with.
+    None for anything else, which `FastTransport.ask` then goes on with.
     """
 
     __slots__ = (
@@ -122,7 +122,9 @@ class Link(asyncio.BufferedProtocol):
         "was_used",
     )
 
-    def __init__(self, lane: FastLane, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport) -> None:
+    def __init__(
+        self, lane: FastTransport, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport
+    ) -> None:
         self.connection: Connection = connection
         self.protocol: ResponseHandler = protocol
         self.transport: asyncio.Transport = transport
@@ -135,7 +137,7 @@ class Link(asyncio.BufferedProtocol):
         self.used_at: float = 0.0
         self.error: Exception | None = None
         self._part: bytes = b""
-        self.lane: FastLane = lane
+        self.lane: FastTransport = lane
 
     def send(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
         """Send a request whose answer is to be whole *at* that time."""
@@ -247,26 +249,26 @@ class Link(asyncio.BufferedProtocol):
         self.protocol.resume_writing()
 
 
-class FastLane:
+class FastTransport:
     """The reads of one client. It keeps its connections to itself, the one used last on top, so that few are kept warm."""
 
-    def __init__(self, connector: aiohttp.BaseConnector, base_url: str, keep_alive: float, deadlines: Deadlines) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, base_url: str, keep_alive: float, deadlines: TimeoutGroup) -> None:
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        self.deadlines: Deadlines = deadlines
+        self.deadlines: TimeoutGroup = deadlines
         # One for all: what is received is taken out of it before anything else can be.
         self.buffer: memoryview = memoryview(bytearray(RECEIVE_BYTES))
         self._connector = connector
         self._url = URL(base_url)
         self._prefix = f"GET {self._url.raw_path.rstrip('/')}"
         self._keep_alive = keep_alive
-        self.idle: list[Link] = []
+        self.idle: list[FastConnection] = []
         # Whether it is open, and a timer closes what has been idle for too long.
         self.is_busy: bool = False
         self._timer: asyncio.TimerHandle | None = None
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
 
-    def start(self, request: Request, token: str, now: float, deadline: float) -> Link | None:
+    def start(self, request: Request, token: str, now: float, deadline: float) -> FastConnection | None:
         """Send a GET on a connection that is open; None if there is none. If its *waiter* comes to nothing, `ask` goes on."""
         if getattr(_SESSION, "_request", None) is not _SESSION_REQUEST:
             return None
@@ -276,8 +278,12 @@ class FastLane:
             link.send(head, now, deadline)
         return link
 
-    async def ask(self, request: Request, options: Options, token: str, link: Link | None, *, is_fresh: bool) -> Reply:
-        """Return the whole answer to a GET, which has been sent if there is a *link*; errors are aiohttp's, `Stale` and `Unfit`.
+    async def ask(
+        self, request: Request, options: RequestOptions, token: str, link: FastConnection | None, *, is_fresh: bool
+    ) -> WireReply:
+        """Return the whole answer to a GET, which has been sent already if there is a *link*.
+
+        Raises aiohttp's errors, `StaleConnection` and `UnsupportedAiohttp`.
 
         With *is_fresh* it goes out on a new connection.
         """
@@ -296,7 +302,7 @@ class FastLane:
         if link.error is not None:
             if link.was_used and isinstance(link.error, aiohttp.ClientOSError | aiohttp.ServerDisconnectedError):
                 # Closed by the server at the moment we chose to use it again.
-                raise Stale from link.error
+                raise StaleConnection from link.error
             raise link.error
         return await self._parsed(link, request)
 
@@ -320,7 +326,7 @@ class FastLane:
 
     # -- connections -----------------------------------------------------------------------------------------------------
 
-    async def _connect(self, options: Options) -> Link:
+    async def _connect(self, options: RequestOptions) -> FastConnection:
         if self._is_closed:
             raise aiohttp.ClientConnectionError("the client was closed")
         request = aiohttp.ClientRequest("GET", self._url, loop=self.loop)
@@ -328,30 +334,30 @@ class FastLane:
         protocol = connection.protocol
         if protocol is None or any(not hasattr(protocol, name) for name in _USED):
             connection.close()
-            raise Unfit("a connection without the attributes that are used here")
+            raise UnsupportedAiohttp("a connection without the attributes that are used here")
         transport = protocol.transport
         if transport is None:
             # Made and lost in one step of the loop.
             connection.close()
             raise aiohttp.ServerDisconnectedError
         protocol.set_response_params(read_until_eof=True)
-        link = Link(self, connection, protocol, transport)
+        link = FastConnection(self, connection, protocol, transport)
         transport.set_protocol(link)
         return link
 
-    def _pop(self, now: float) -> Link | None:
+    def _pop(self, now: float) -> FastConnection | None:
         """Return a connection that is open and was not used too long ago."""
         idle = self.idle
         while idle:
             link = idle.pop()
-            # Should it be closing all the same, then it will say so, and `Stale` is what comes of it.
+            # Should it be closing all the same, then it will say so, and `StaleConnection` is what comes of it.
             if link.is_open and now - link.used_at <= self._keep_alive:
                 link.was_used = True
                 return link
             link.close()
         return None
 
-    def push(self, link: Link) -> None:
+    def push(self, link: FastConnection) -> None:
         """Keep a connection that has delivered its answer."""
         if self._is_closed:
             link.close()
@@ -385,7 +391,7 @@ class FastLane:
 
     # -- answers that aiohttp reads --------------------------------------------------------------------------------------
 
-    async def _parsed(self, link: Link, request: Request) -> Reply:
+    async def _parsed(self, link: FastConnection, request: Request) -> WireReply:
         protocol = link.protocol
         is_good = False
         try:
@@ -396,7 +402,7 @@ class FastLane:
             if body is None:
                 body = await whole_body(request, message.code, message.headers, content)
             is_good = not protocol.should_close
-            return Reply(message.code, message.headers, body)
+            return WireReply(message.code, message.headers, body)
         finally:
             link.is_parsed = False
             if is_good:

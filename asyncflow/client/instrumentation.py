@@ -12,15 +12,15 @@ from asyncflow.errors import AsyncflowError
 from asyncflow.telemetry import RequestMade, digest, route_of
 
 if TYPE_CHECKING:
-    from asyncflow.client.wire import Reply
+    from asyncflow.client.wire import WireReply
     from asyncflow.pacing import Pacer
     from asyncflow.protocol import Request
     from asyncflow.telemetry import Hooks
 
-__all__ = ["Teller"]
+__all__ = ["RequestInstrumentation"]
 
 
-class Teller:
+class RequestInstrumentation:
     """Tells *hooks* of the requests to *base_url*, and of the budget that they are paid from."""
 
     def __init__(self, hooks: Hooks, pacer: Pacer, base_url: str) -> None:
@@ -30,7 +30,7 @@ class Teller:
         self._prefix = url.raw_path.rstrip("/")
         self._scheme, self._server, self._port = url.scheme, url.host or "", url.port or 0
 
-    def made(self, request: Request, reply: Reply | None, outcome: object, *, resends: int, start: float, now: float) -> None:
+    def made(self, request: Request, reply: WireReply | None, outcome: object, *, resends: int, start: float, now: float) -> None:
         """Tell of one attempt; called while its exception, if any, is on its way. *outcome* is None for one that is not ours."""
         error = outcome.kind if isinstance(outcome, AsyncflowError) else None
         if outcome is None:

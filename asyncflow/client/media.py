@@ -13,18 +13,18 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from asyncflow.download import Carrier, Downloader, DownloadOptions, JobFiles, MediaFile
+    from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile, MediaTransport
     from asyncflow.records import Job
 
-__all__ = ["MediaSide"]
+__all__ = ["MediaAccess"]
 
 
-class MediaSide:
+class MediaAccess:
     """Downloads for a client of the service at *base_url*; they share connections and threads."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
-        self._carrier: Carrier | None = None
+        self._carrier: MediaTransport | None = None
         self._is_closed = False
 
     def downloader(
@@ -48,13 +48,13 @@ class MediaSide:
         """Ask a media host for *url*."""
         return self._out().open(url, headers)
 
-    def _out(self) -> Carrier:
-        from asyncflow.download import Carrier  # noqa: PLC0415 - see above
+    def _out(self) -> MediaTransport:
+        from asyncflow.download import MediaTransport  # noqa: PLC0415 - see above
 
         if self._is_closed:
             raise UsageError("this client is closed; make a new one")
         if self._carrier is None:
-            self._carrier = Carrier(self._base_url)
+            self._carrier = MediaTransport(self._base_url)
         return self._carrier
 
     async def aclose(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Lane",
-    "Options",
+    "RequestOptions",
     "Token",
     "at_least",
     "check_timeout",
@@ -39,7 +39,7 @@ Lane = Literal["auto", "fast", "reference"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RequestOptions:
     """What may differ between clients on the same connections."""
 
     token: Token = field(repr=False)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from asyncflow.protocol import Request
 
-__all__ = ["Budget"]
+__all__ = ["PermitGate"]
 
 
-class Budget:
+class PermitGate:
     """What a client and those made from it draw on: of each priority one caller at a time talks to the pacer, in their order."""
 
     def __init__(self, pacer: Pacer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from asyncflow import protocol
-from asyncflow.client.wire import NO_HEADERS, Stale, plain_reply
+from asyncflow.client.wire import NO_HEADERS, StaleConnection, plain_reply
 from asyncflow.errors import AsyncflowError, RateLimitedError
 from asyncflow.pacing import Priority
 from asyncflow.polling import failure_delay
@@ -18,30 +18,30 @@ from asyncflow.polling import failure_delay
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.client.fast_transport import Link
-    from asyncflow.client.instrumentation import Teller
-    from asyncflow.client.options import Options
-    from asyncflow.client.rate_limit import Budget
-    from asyncflow.client.transport import Connection
-    from asyncflow.client.wire import Reply
+    from asyncflow.client.fast_transport import FastConnection
+    from asyncflow.client.instrumentation import RequestInstrumentation
+    from asyncflow.client.options import RequestOptions
+    from asyncflow.client.rate_limit import PermitGate
+    from asyncflow.client.transport import Transport
+    from asyncflow.client.wire import WireReply
     from asyncflow.protocol import Answer, Request
 
-__all__ = ["Calls"]
+__all__ = ["RetryingSender"]
 
 _PATIENCE = 0.5
 """Seconds that a retry may wait for its turn in a watch: beyond that the watch plans the next poll itself."""
 
 
-class Calls:
+class RetryingSender:
     """Calls over one connection and out of one budget; *teller* hears of each attempt."""
 
-    def __init__(self, connection: Connection, budget: Budget, teller: Teller | None = None) -> None:
+    def __init__(self, connection: Transport, budget: PermitGate, teller: RequestInstrumentation | None = None) -> None:
         self._connection = connection
         self._budget = budget
         self._teller = teller
         self._random = Random()
 
-    async def read(self, request: Request, options: Options, timeout: float | None = None) -> Answer:
+    async def read(self, request: Request, options: RequestOptions, timeout: float | None = None) -> Answer:
         """Send a request that may be repeated, until it is answered or the time is up."""
         now = self._connection.now
         deadline = now() + (timeout if timeout is not None else options.timeout * (options.max_retries + 1))
@@ -52,7 +52,7 @@ class Calls:
         while True:
             try:
                 return await self._try(request, options, deadline, is_fresh=is_fresh, resends=failures + is_fresh)
-            except Stale:
+            except StaleConnection:
                 # It was no failure of the service, and is no retry; yet a request it was.
                 is_fresh = True
                 await self._budget.pay(now, deadline, request.job_id, Priority.INTERACTIVE if watch is None else watch)
@@ -77,7 +77,7 @@ class Calls:
     async def once(
         self,
         request: Request,
-        options: Options,
+        options: RequestOptions,
         *,
         patience: float,
         longest: float,
@@ -100,7 +100,7 @@ class Calls:
     async def _try(
         self,
         request: Request,
-        options: Options,
+        options: RequestOptions,
         deadline: float,
         *,
         is_fresh: bool,
@@ -109,14 +109,14 @@ class Calls:
     ) -> Answer:
         """Send a request that has been paid for once, and tell the pacer how it went; *longest* replaces the client's timeout.
 
-        `Stale` if it should be sent again, and is not *is_fresh* yet.
+        `StaleConnection` if it should be sent again, and is not *is_fresh* yet.
         """
         connection, loop = self._connection, asyncio.get_running_loop()
         start = loop.time()
         outcome: Answer | AsyncflowError | None = None
         deadline = min(start + (longest or options.timeout), deadline)
-        link: Link | None = None
-        reply: Reply | None = None
+        link: FastConnection | None = None
+        reply: WireReply | None = None
         waiter: asyncio.Future[bytes | None] | None = None
         try:
             if not is_fresh and (link := connection.start(request, options, start, deadline)) is not None:

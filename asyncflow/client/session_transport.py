@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import aiohttp
 from yarl import URL
 
-from asyncflow.client.wire import Reply, Stale, headers, receive_less, whole_body, without_total
+from asyncflow.client.wire import StaleConnection, WireReply, headers, receive_less, whole_body, without_total
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from aiohttp.connector import Connection
 
-    from asyncflow.client.options import Options
+    from asyncflow.client.options import RequestOptions
     from asyncflow.protocol import Request
 
 __all__ = ["ask_session", "make_session"]
@@ -55,11 +55,11 @@ def _base(base_url: str) -> tuple[URL, str]:
 
 
 async def ask_session(
-    session: aiohttp.ClientSession, request: Request, options: Options, token: str, *, is_fresh: bool = True
-) -> Reply:
+    session: aiohttp.ClientSession, request: Request, options: RequestOptions, token: str, *, is_fresh: bool = True
+) -> WireReply:
     """Send *request* and return the whole answer, however long that takes; errors are aiohttp's.
 
-    `Stale`, unless *is_fresh*, where it fell on a connection that broke before there was an answer and may be repeated.
+    `StaleConnection`, unless *is_fresh*, where it fell on a connection that broke before there was an answer and may be repeated.
     """
     try:
         response = await session.request(
@@ -75,12 +75,14 @@ async def ask_session(
         # A session that was given does it by itself.
         if is_fresh or getattr(session, "_retry_connection", True) or isinstance(error, aiohttp.ClientConnectorError):
             raise
-        raise Stale from error
+        raise StaleConnection from error
     try:
         status, fields, content = response.status, response.headers, response.content
         # Records come whole with their headers: then nothing is left to wait for.
         is_whole = content.is_eof()
-        return Reply(status, fields, content.read_nowait() if is_whole else await whole_body(request, status, fields, content))
+        return WireReply(
+            status, fields, content.read_nowait() if is_whole else await whole_body(request, status, fields, content)
+        )
     finally:
         # A connection whose answer was not read to its end is closed by this, not kept.
         response.release()

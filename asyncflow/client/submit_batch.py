@@ -13,23 +13,23 @@ import anyio
 from msgspec.structs import replace
 
 from asyncflow import protocol
-from asyncflow.client.submitter import OUR_REFS, Hooks, new_ref
+from asyncflow.client.submitter import OUR_REFS, SubmitCallbacks, new_ref
 from asyncflow.errors import AsyncflowError, JournalError, OutcomeUnknownError, ServiceError, TransportError, UsageError
-from asyncflow.events import Problem, Submission
-from asyncflow.protocol import SubmitLine
+from asyncflow.events import ErrorInfo, SubmitResult
+from asyncflow.protocol import SubmitRequest
 from asyncflow.stream import Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncflow.client.options import Options
-    from asyncflow.client.submit_recovery import Search
-    from asyncflow.client.submitter import Submits
-    from asyncflow.stream import Sink
+    from asyncflow.client.options import RequestOptions
+    from asyncflow.client.submit_recovery import SubmitRecovery
+    from asyncflow.client.submitter import Submitter
+    from asyncflow.stream import Emitter
 
 __all__ = ["Lines", "SubmitBatch", "SubmitJournal"]
 
-Lines = Iterable[SubmitLine | Mapping[str, Any]] | AsyncIterable[SubmitLine | Mapping[str, Any]]
+Lines = Iterable[SubmitRequest | Mapping[str, Any]] | AsyncIterable[SubmitRequest | Mapping[str, Any]]
 
 _ABOUT_THE_LINE = frozenset({"bad_request", "client_error", "moderated", "not_found", "payload_too_large", "usage"})
 """Refusals that a line gets again however often it is submitted; after all others it may be worth another try."""
@@ -49,15 +49,15 @@ class SubmitJournal(Protocol):
         """Return the ids of the jobs that lines of earlier batches came to."""
         ...
 
-    async def recall(self, key: str) -> Submission | None:
+    async def recall(self, key: str) -> SubmitResult | None:
         """Return what an earlier batch left of a line."""
         ...
 
-    async def begin(self, line: Submission) -> None:
+    async def begin(self, line: SubmitResult) -> None:
         """Note that a line is about to go out; return when that is durable."""
         ...
 
-    async def settle(self, line: Submission, at: datetime) -> None:
+    async def settle(self, line: SubmitResult, at: datetime) -> None:
         """Note what became of a line, and have its job watched; return when that is durable."""
         ...
 
@@ -67,7 +67,7 @@ class SubmitJournal(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class BatchConfig:
     """What a batch was asked for."""
 
     concurrency: int
@@ -77,8 +77,8 @@ class Settings:
     resubmit_unknown: bool
 
 
-class SubmitBatch(Stream[Submission]):
-    """Submit lines, a few at a time, and yield what became of each: an async context manager and iterator of `Submission`.
+class SubmitBatch(Stream[SubmitResult]):
+    """Submit lines, a few at a time, and yield what became of each: an async context manager and iterator of `SubmitResult`.
 
     Made by `AsyncClient.submit_many`. The results come in the order in which they are known, one for each line. Whoever is slow
     to take them slows the batch down: a line is begun only while fewer results wait than lines may be under way.
@@ -87,8 +87,8 @@ class SubmitBatch(Stream[Submission]):
     begins no more lines and lets those under way have their answers.
     """
 
-    def __init__(self, submits: Submits, options: Options, lines: Lines, settings: Settings) -> None:
-        self._core = core = Core(submits, options, lines, settings)
+    def __init__(self, submits: Submitter, options: RequestOptions, lines: Lines, settings: BatchConfig) -> None:
+        self._core = core = BatchEngine(submits, options, lines, settings)
         super().__init__(core.run, name="asyncflow submit", usage_error=UsageError)
 
     @property
@@ -100,7 +100,7 @@ class SubmitBatch(Stream[Submission]):
         """Begin no more lines. The iteration ends when those under way have their results."""
         self._core.stop()
 
-    async def __anext__(self) -> Submission:
+    async def __anext__(self) -> SubmitResult:
         """Return the next result; cancelling this loses none."""
         self._core.news.set()
         return await super().__anext__()
@@ -109,18 +109,18 @@ class SubmitBatch(Stream[Submission]):
         return f"<SubmitBatch {self.in_flight} in flight>"
 
 
-class Core:
+class BatchEngine:
     """The workers of a batch, and the feed that they take their lines from."""
 
-    def __init__(self, submits: Submits, options: Options, lines: Lines, settings: Settings) -> None:
+    def __init__(self, submits: Submitter, options: RequestOptions, lines: Lines, settings: BatchConfig) -> None:
         self.in_flight: int = 0
         self.news: asyncio.Event = asyncio.Event()
         self._submits = submits
         self._options = options
         self._feed = _feed(lines)
         self._settings = settings
-        self._search: Search = submits.search(options)
-        self._sink: Sink[Submission] | None = None
+        self._search: SubmitRecovery = submits.search(options)
+        self._sink: Emitter[SubmitResult] | None = None
         self._turn = asyncio.Lock()
         self._number = 0
         self._seen: Counter[str] = Counter()
@@ -145,7 +145,7 @@ class Core:
             else:
                 self._sink.finish()
 
-    async def run(self, sink: Sink[Submission]) -> None:
+    async def run(self, sink: Emitter[SubmitResult]) -> None:
         """Submit to the end."""
         self._sink, journal = sink, self._settings.journal
         if journal is not None:
@@ -165,7 +165,7 @@ class Core:
         if self._error is not None:
             raise self._error
 
-    async def _work(self, sink: Sink[Submission]) -> None:
+    async def _work(self, sink: Emitter[SubmitResult]) -> None:
         self._busy += 1
         try:
             while (taken := await self._take(sink)) is not None:
@@ -179,7 +179,7 @@ class Core:
             if not self._busy:
                 self._idle.set()
 
-    async def _take(self, sink: Sink[Submission]) -> tuple[int, object] | None:
+    async def _take(self, sink: Emitter[SubmitResult]) -> tuple[int, object] | None:
         """Return the next line and its number, when there is room for its result; None when there is no more to be begun."""
         async with self._turn:
             while sink.undelivered >= self._settings.concurrency and not self._is_stopping:
@@ -199,14 +199,14 @@ class Core:
             self.in_flight += 1
             return self._number, line
 
-    async def _one(self, number: int, value: object, sink: Sink[Submission]) -> None:
+    async def _one(self, number: int, value: object, sink: Emitter[SubmitResult]) -> None:
         try:
-            line = SubmitLine.of(value)
+            line = SubmitRequest.of(value)
             content, key = line.content, line.known_as(self._seen)
         except UsageError as error:
-            sink.put(Submission("", number, "refused", error=Problem.of(error)))
+            sink.put(SubmitResult("", number, "refused", error=ErrorInfo.of(error)))
             return
-        blank = Submission(key, number, "unknown", line.path, content=content)
+        blank = SubmitResult(key, number, "unknown", line.path, content=content)
         try:
             known = await self._recall(blank)
         except JournalError as error:
@@ -218,7 +218,7 @@ class Core:
 
     # -- what earlier batches left ---------------------------------------------------------------------------------------
 
-    async def _recall(self, blank: Submission) -> Submission | None:
+    async def _recall(self, blank: SubmitResult) -> SubmitResult | None:
         """Return what an earlier batch came to with this line, None if it is to go out."""
         journal = self._settings.journal
         earlier = None if journal is None else await journal.recall(blank.key)
@@ -229,11 +229,11 @@ class Core:
             is_final = earlier.error is not None and earlier.error.kind in _ABOUT_THE_LINE
             return earlier if is_final and earlier.content == blank.content else None
         if earlier.content != blank.content:
-            problem = Problem("usage", "the key of this line is that of another one, which was submitted before")
+            problem = ErrorInfo("usage", "the key of this line is that of another one, which was submitted before")
             return replace(blank, state="refused", error=problem)
         return earlier if earlier.state == "submitted" else await self._look_for(earlier)
 
-    async def _look_for(self, lost: Submission) -> Submission | None:
+    async def _look_for(self, lost: SubmitResult) -> SubmitResult | None:
         """Return the line with its job if that is found now, else as it is; None if it is to go out again."""
         found = None
         if lost.requested_at is not None and datetime.now(UTC) - lost.requested_at < _WORTH_A_SEARCH:
@@ -252,7 +252,7 @@ class Core:
 
     # -- a line that goes out --------------------------------------------------------------------------------------------
 
-    async def _send(self, line: SubmitLine, blank: Submission, sink: Sink[Submission]) -> None:
+    async def _send(self, line: SubmitRequest, blank: SubmitResult, sink: Emitter[SubmitResult]) -> None:
         order = protocol.order_of(line.path, line.body, new_ref())
         settings, began = self._settings, False
 
@@ -265,7 +265,7 @@ class Core:
         async def refuse(error: AsyncflowError) -> None:
             nonlocal began
             began = False
-            await self._settle(replace(blank, state="refused", error=Problem.of(error)))
+            await self._settle(replace(blank, state="refused", error=ErrorInfo.of(error)))
 
         try:
             job = await self._submits.submit(
@@ -273,7 +273,7 @@ class Core:
                 self._options,
                 wait_for_capacity=settings.wait_for_capacity,
                 timeout=settings.timeout,
-                hooks=Hooks(begin, refuse),
+                hooks=SubmitCallbacks(begin, refuse),
                 search=self._search,
             )
             self._is_answered = True
@@ -282,7 +282,7 @@ class Core:
             done = self._after(error, blank)
         except BaseException:
             if began:
-                problem = Problem("outcome_unknown", "broken off before the answer came")
+                problem = ErrorInfo("outcome_unknown", "broken off before the answer came")
                 sink.put(replace(blank, error=problem))
             raise
         try:
@@ -291,23 +291,23 @@ class Core:
             # Cancelled or not: it is known now.
             sink.put(done)
 
-    def _after(self, error: AsyncflowError, blank: Submission) -> Submission:
+    def _after(self, error: AsyncflowError, blank: SubmitResult) -> SubmitResult:
         """Return what *error* makes of a line, and stop the batch where it concerns all of them."""
         if isinstance(error, OutcomeUnknownError | ServiceError) and error.job_id is not None:
             self._is_answered = True
             return replace(blank, state="submitted", job=error.job, job_id=error.job_id)
         if isinstance(error, OutcomeUnknownError):
             self._is_answered = True
-            return replace(blank, error=Problem.of(error), candidates=error.candidates)
+            return replace(blank, error=ErrorInfo.of(error), candidates=error.candidates)
         is_deaf = isinstance(error, TransportError) and not self._is_answered
         # Songs are paid for with credits of their own.
         is_about_all = error.kind in _ABOUT_ALL and not (error.kind == "payment_required" and _service(blank.path) == "flowmusic")
         if is_deaf or is_about_all or isinstance(error, JournalError):
             self.stop(error)
         self._is_answered = self._is_answered or error.status is not None
-        return replace(blank, state="refused", error=Problem.of(error))
+        return replace(blank, state="refused", error=ErrorInfo.of(error))
 
-    async def _settle(self, done: Submission) -> None:
+    async def _settle(self, done: SubmitResult) -> None:
         if self._settings.journal is not None:
             try:
                 await self._settings.journal.settle(done, datetime.now(UTC))

@@ -18,11 +18,11 @@ from asyncflow.records import FlowStats
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
-    from asyncflow.client.options import Options
-    from asyncflow.client.retry import Calls
+    from asyncflow.client.options import RequestOptions
+    from asyncflow.client.retry import RetryingSender
     from asyncflow.records import Job, MusicStats
 
-__all__ = ["Found", "Search"]
+__all__ = ["RecoveryResult", "SubmitRecovery"]
 
 _LONGEST = 10.0
 """Seconds that a search may take: whoever waits for it has lost an answer already."""
@@ -36,7 +36,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
-class Found:
+class RecoveryResult:
     """What a search came to: the statistics, the ids in them that may be the job's, and the job itself if it is known."""
 
     statistics: tuple[FlowStats | MusicStats, ...] = ()
@@ -44,13 +44,13 @@ class Found:
     job: Job | None = None
 
 
-class Search:
+class SubmitRecovery:
     """Looks for jobs by the replyRef in their records, through *calls*; a record is read once, whoever is looked for.
 
     Neither service lists replyRefs: their statistics give the ids of recent jobs, and those are read.
     """
 
-    def __init__(self, calls: Calls, options: Options) -> None:
+    def __init__(self, calls: RetryingSender, options: RequestOptions) -> None:
         self._calls = calls
         self._options = replace(options, max_retries=1)
         self._refs: dict[str, str | None] = {}
@@ -59,12 +59,12 @@ class Search:
 
     async def find(
         self, service: str, reply_ref: str | None, requested_at: datetime, known: Collection[str], *, is_unique: bool = True
-    ) -> Found:
+    ) -> RecoveryResult:
         """Return what is known of the submit that went out at *requested_at*; *known* ids are those of other submits.
 
         *is_unique* says that no other job can have the *reply_ref*. Never an error, and never longer than ten seconds.
         """
-        found = Found()
+        found = RecoveryResult()
         with anyio.move_on_after(_LONGEST):
             found.statistics = await self._ask(service)
             ids = _by_nearness(found.statistics, requested_at, known)
@@ -89,7 +89,7 @@ class Search:
                 self._statistics[service] = asked_at, statistics
             return statistics
 
-    async def _compare(self, ids: list[str], reply_ref: str, found: Found, *, is_unique: bool) -> None:
+    async def _compare(self, ids: list[str], reply_ref: str, found: RecoveryResult, *, is_unique: bool) -> None:
         """Read jobs, and drop those from the candidates that are somebody else's."""
         same: list[Job] = []
         reads = 0

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from asyncflow import protocol
 from asyncflow.client.options import at_least, check_timeout
-from asyncflow.client.submit_batch import Settings, SubmitBatch
+from asyncflow.client.submit_batch import BatchConfig, SubmitBatch
 from asyncflow.client.submitter import new_ref
 from asyncflow.client.waiting import well_ended
 from asyncflow.errors import OutcomeUnknownError, ServiceError
@@ -14,10 +14,10 @@ from asyncflow.errors import OutcomeUnknownError, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from asyncflow.client.options import Options
+    from asyncflow.client.options import RequestOptions
     from asyncflow.client.submit_batch import Lines, SubmitJournal
-    from asyncflow.client.submitter import Submits
-    from asyncflow.client.transport import Connection
+    from asyncflow.client.submitter import Submitter
+    from asyncflow.client.transport import Transport
     from asyncflow.records import Job
 
 __all__ = ["SubmitSide"]
@@ -27,9 +27,9 @@ class SubmitSide:
     """What `AsyncClient` does about new jobs: one, one to its end, many."""
 
     if TYPE_CHECKING:  # the client's own
-        _connection: Connection
-        _options: Options
-        _submits: Submits
+        _connection: Transport
+        _options: RequestOptions
+        _submits: Submitter
 
         async def wait(self, job_id: str, *, timeout: float | None, raise_on_failure: bool) -> Job:
             """Wait until a job has ended."""
@@ -105,5 +105,5 @@ class SubmitSide:
         """
         self._connection.ensure_open()
         at_least("concurrency", concurrency, 1)
-        settings = Settings(concurrency, journal, wait_for_capacity, timeout, resubmit_unknown)
+        settings = BatchConfig(concurrency, journal, wait_for_capacity, timeout, resubmit_unknown)
         return SubmitBatch(self._submits, self._options, lines, settings)

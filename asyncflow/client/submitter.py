@@ -10,19 +10,19 @@ import anyio
 
 from asyncflow import protocol
 from asyncflow.client.options import check_timeout
-from asyncflow.client.submit_recovery import Search
+from asyncflow.client.submit_recovery import SubmitRecovery
 from asyncflow.errors import AsyncflowError, DecodeError, OutcomeUnknownError, RateLimitedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
-    from asyncflow.client.options import Options
-    from asyncflow.client.retry import Calls
-    from asyncflow.client.transport import Connection
-    from asyncflow.protocol import Order
+    from asyncflow.client.options import RequestOptions
+    from asyncflow.client.retry import RetryingSender
+    from asyncflow.client.transport import Transport
+    from asyncflow.protocol import PreparedSubmit
     from asyncflow.records import Job
 
-__all__ = ["OUR_REFS", "Hooks", "Submits", "new_ref"]
+__all__ = ["OUR_REFS", "SubmitCallbacks", "Submitter", "new_ref"]
 
 OUR_REFS = "asyncflow-"
 
@@ -40,17 +40,17 @@ def new_ref() -> str:
     return f"{OUR_REFS}{uuid4().hex}"
 
 
-class Hooks(NamedTuple):
+class SubmitCallbacks(NamedTuple):
     """What is awaited around each try: *begin* at the last moment before it, with the time; *refuse* before the next one."""
 
     begin: Callable[[datetime], Awaitable[None]]
     refuse: Callable[[AsyncflowError], Awaitable[None]]
 
 
-class Submits:
+class Submitter:
     """Submits through *calls* with the client's *options*, and what they have learned: full endpoints, and ids that are taken."""
 
-    def __init__(self, calls: Calls, connection: Connection) -> None:
+    def __init__(self, calls: RetryingSender, connection: Transport) -> None:
         self._calls = calls
         self._now = connection.now
         self._full_until: dict[str, float] = {}
@@ -62,19 +62,19 @@ class Submits:
         if len(self.known) > _REMEMBERED:
             self.known = dict.fromkeys(list(self.known)[-_REMEMBERED // 2 :])
 
-    def search(self, options: Options) -> Search:
+    def search(self, options: RequestOptions) -> SubmitRecovery:
         """Return a search through the same calls."""
-        return Search(self._calls, options)
+        return SubmitRecovery(self._calls, options)
 
     async def submit(
         self,
-        order: Order,
-        options: Options,
+        order: PreparedSubmit,
+        options: RequestOptions,
         *,
         wait_for_capacity: float | None = None,
         timeout: float | None = None,
-        hooks: Hooks | None = None,
-        search: Search | None = None,
+        hooks: SubmitCallbacks | None = None,
+        search: SubmitRecovery | None = None,
     ) -> Job:
         """Send *order* and return its job; see `AsyncClient.submit`. *search* is the one to use if the answer is lost."""
         check_timeout(timeout)
@@ -113,13 +113,13 @@ class Submits:
 
     async def _send(
         self,
-        order: Order,
-        options: Options,
+        order: PreparedSubmit,
+        options: RequestOptions,
         *,
         patience: float,
         longest: float,
-        hooks: Hooks | None,
-        search: Search,
+        hooks: SubmitCallbacks | None,
+        search: SubmitRecovery,
     ) -> Job:
         requested_at = datetime.now(UTC)
 
@@ -144,7 +144,9 @@ class Submits:
             self.remember([job.job_id])
         return job
 
-    async def _unknown(self, order: Order, error: AsyncflowError, requested_at: datetime, search: Search) -> OutcomeUnknownError:
+    async def _unknown(
+        self, order: PreparedSubmit, error: AsyncflowError, requested_at: datetime, search: SubmitRecovery
+    ) -> OutcomeUnknownError:
         service = order.request.service
         found = await search.find(service, order.reply_ref, requested_at, self.known, is_unique=not order.is_own_ref)
         job_id = found.job.job_id if found.job is not None else error.job_id

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol, Self
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Deadlines"]
+__all__ = ["TimeoutGroup"]
 
 
-class Timed(Protocol):
+class Expirable(Protocol):
     """What is to be over *at* a time, on the loop's clock."""
 
     at: float
@@ -23,7 +23,7 @@ class Timed(Protocol):
         ...
 
 
-class Deadlines:
+class TimeoutGroup:
     """What `asyncio.timeout_at` does, at a tenth of its price where hundreds of limits overlap and hardly one is reached.
 
     Limits come and go without the event loop hearing of them; one timer stands at the earliest of those that were there when it
@@ -32,13 +32,13 @@ class Deadlines:
     """
 
     def __init__(self) -> None:
-        self.running: dict[Timed, None] = {}
+        self.running: dict[Expirable, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.ring_at: float = inf
 
-    def limit(self, at: float) -> Limit:
+    def limit(self, at: float) -> Timeout:
         """Return a context manager that at *at*, on the loop's clock, cancels what is within it and makes that a TimeoutError."""
-        return Limit(self, at)
+        return Timeout(self, at)
 
     def note(self, at: float) -> None:
         """Ring no later than *at*."""
@@ -62,12 +62,12 @@ class Deadlines:
             self.note(min(later))
 
 
-class Limit:
-    """One request's limit; see `Deadlines.limit`."""
+class Timeout:
+    """One request's limit; see `TimeoutGroup.limit`."""
 
     __slots__ = ("_cancelling", "_deadlines", "_task", "at", "is_over")
 
-    def __init__(self, deadlines: Deadlines, at: float) -> None:
+    def __init__(self, deadlines: TimeoutGroup, at: float) -> None:
         self.at: float = at
         self.is_over: bool = False
         self._deadlines = deadlines

@@ -11,19 +11,19 @@ import anyio
 from yarl import URL
 
 from asyncflow import protocol
-from asyncflow.client.fast_transport import FastLane, Unfit, is_fit, is_untouched
+from asyncflow.client.fast_transport import FastTransport, UnsupportedAiohttp, is_fit, is_untouched
 from asyncflow.client.session_transport import ask_session, make_session
-from asyncflow.client.timeouts import Deadlines
+from asyncflow.client.timeouts import TimeoutGroup
 from asyncflow.errors import TransportError, UsageError
 from asyncflow.redaction import redact
 
 if TYPE_CHECKING:
-    from asyncflow.client.fast_transport import Link
-    from asyncflow.client.options import Lane, Options
-    from asyncflow.client.wire import Reply
+    from asyncflow.client.fast_transport import FastConnection
+    from asyncflow.client.options import Lane, RequestOptions
+    from asyncflow.client.wire import WireReply
     from asyncflow.protocol import Request
 
-__all__ = ["Connection"]
+__all__ = ["Transport"]
 
 _log = logging.getLogger("asyncflow.client")
 
@@ -31,7 +31,7 @@ _KEEP_ALIVE = 90.0
 """Seconds an idle connection is kept: longer than any polling interval, so that a poll does not pay for a new TLS handshake."""
 
 
-class Connection:
+class Transport:
     """A session, made when it is first needed, and the event loop it belongs to.
 
     *lane* is how reads go: "fast" on connections of their own, "reference" through the session, "auto" the fast way where that
@@ -43,8 +43,8 @@ class Connection:
         self._session = session
         self._is_borrowed = session is not None
         self._is_fast = lane == "fast" or (lane == "auto" and is_fit())
-        self._fast: FastLane | None = None
-        self._deadlines = Deadlines()
+        self._fast: FastTransport | None = None
+        self._deadlines = TimeoutGroup()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -68,7 +68,7 @@ class Connection:
         if self.is_closed:
             raise UsageError("this client is closed; make a new one")
 
-    def start(self, request: Request, options: Options, now: float, deadline: float) -> Link | None:
+    def start(self, request: Request, options: RequestOptions, now: float, deadline: float) -> FastConnection | None:
         """Send *request* at once if there is a short way: then the link's *waiter* has the body of a plain answer.
 
         If that has none, and if there is no link, `exchange` goes on.
@@ -79,8 +79,14 @@ class Connection:
         return fast.start(request, token, now, deadline)
 
     async def exchange(
-        self, request: Request, options: Options, deadline: float, link: Link | None = None, *, is_fresh: bool = True
-    ) -> Reply:
+        self,
+        request: Request,
+        options: RequestOptions,
+        deadline: float,
+        link: FastConnection | None = None,
+        *,
+        is_fresh: bool = True,
+    ) -> WireReply:
         """Send *request* once and return the whole answer, all of it before *deadline*, on the loop's clock.
 
         It has been sent already if there is a *link*. `TransportError` if there is no answer; it is transient for a submit too if
@@ -96,7 +102,7 @@ class Connection:
                 if fast is not None and request.method == "GET" and (link is not None or is_untouched()):
                     try:
                         return await fast.ask(request, options, token, link, is_fresh=is_fresh)
-                    except Unfit as reason:
+                    except UnsupportedAiohttp as reason:
                         self._leave_fast_lane(reason)
                 return await ask_session(session, request, options, token, is_fresh=is_fresh)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -107,7 +113,7 @@ class Connection:
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, aiohttp.EofStream, TimeoutError, OSError) as error:
             raise protocol.transport_error(request, error) from _discreet(error)
 
-    def _open(self, options: Options) -> aiohttp.ClientSession:
+    def _open(self, options: RequestOptions) -> aiohttp.ClientSession:
         self.ensure_open()
         if self._session is None:
             # The pacer counts requests in flight; a second limit here would only hide its queue.
@@ -117,12 +123,12 @@ class Connection:
             if self._is_fast and self._session.trace_configs:
                 self._is_fast = False
             if self._is_fast:
-                self._fast = FastLane(connector, options.base_url, _KEEP_ALIVE, self._deadlines)
+                self._fast = FastTransport(connector, options.base_url, _KEEP_ALIVE, self._deadlines)
         if self._session.closed:
             raise UsageError("the session that this client was given is closed")
         return self._session
 
-    def _leave_fast_lane(self, reason: Unfit) -> None:
+    def _leave_fast_lane(self, reason: UnsupportedAiohttp) -> None:
         fast, self._fast, self._is_fast = self._fast, None, False
         if fast is not None:
             fast.close()
@@ -145,7 +151,7 @@ class Connection:
         self._deadlines.stop()
 
 
-async def _token(request: Request, options: Options, deadline: float) -> str:
+async def _token(request: Request, options: RequestOptions, deadline: float) -> str:
     limit = asyncio.timeout_at(deadline)
     try:
         async with limit:

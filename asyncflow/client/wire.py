@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_HEADERS",
     "RECEIVE_BYTES",
-    "Reply",
-    "Stale",
+    "StaleConnection",
+    "WireReply",
     "headers",
     "plain_reply",
     "receive_less",
@@ -39,11 +39,11 @@ RECEIVE_BYTES = 65536
 """asyncio asks the system for 256 KiB at each read of a socket; to provide them costs more than to read a record."""
 
 
-class Stale(Exception):  # noqa: N818 - no error of anybody's: a reason to ask once more
+class StaleConnection(Exception):  # noqa: N818 - no error of anybody's: a reason to ask once more
     """A connection that was kept has turned out dead: the service has heard nothing of the request, or will not mind another."""
 
 
-class Reply(NamedTuple):
+class WireReply(NamedTuple):
     """An answer as it came; *headers* of a 200 may be left out, as nothing in them says more than the body."""
 
     status: int
@@ -54,9 +54,9 @@ class Reply(NamedTuple):
 NO_HEADERS: Mapping[str, str] = {}
 
 
-def plain_reply(body: bytes) -> Reply:
+def plain_reply(body: bytes) -> WireReply:
     """Return the answer 200 with this body, whose headers nobody has read."""
-    return Reply(200, NO_HEADERS, body)
+    return WireReply(200, NO_HEADERS, body)
 
 
 @lru_cache(maxsize=16)

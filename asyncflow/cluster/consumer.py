@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from asyncflow.cluster.store import WatchStore
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
 __all__ = ["EventStream"]
 
@@ -47,7 +47,7 @@ class EventStream(Stream[Delivery]):
     ) -> None:
         if batch < 1 or not take_over_after > 0:
             raise UsageError("batch and take_over_after must be more than 0")
-        self._reader = _Reader(store, group, consumer, batch, take_over_after)
+        self._reader = _Consumer(store, group, consumer, batch, take_over_after)
         self._is_automatic = auto_acknowledge
         self._given: Delivery | None = None
         super().__init__(self._reader.run, name="asyncflow events", buffer=batch, usage_error=UsageError)
@@ -83,7 +83,7 @@ class EventStream(Stream[Delivery]):
         await super().__aexit__(exc_type, exc, traceback)
 
 
-class _Reader:
+class _Consumer:
     """The runner of an `EventStream`: reads ahead, takes over, keeps what it holds, tells the store what was handled."""
 
     def __init__(self, store: WatchStore, group: str, consumer: str, batch: int, silence: float) -> None:
@@ -96,9 +96,9 @@ class _Reader:
         self._handled: list[str] = []
         self._space = asyncio.Event()
         self._news = asyncio.Event()
-        self._sink: Sink[Delivery]
+        self._sink: Emitter[Delivery]
 
-    async def run(self, sink: Sink[Delivery]) -> None:
+    async def run(self, sink: Emitter[Delivery]) -> None:
         self._sink = sink
         sink.start_soon(self._tell)
         sink.start_soon(self._mind)

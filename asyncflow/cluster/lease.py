@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from asyncflow.watcher.watched_job import Entry
+from asyncflow.watcher.watched_job import WatchedJob
 
 if TYPE_CHECKING:
     from asyncflow.cluster.store import Claim
@@ -29,7 +29,7 @@ _WHOLE = {short: whole for whole, short in _SHORT.items()}
 _BLANK = (0, 0, 0, 0)
 
 
-class Lease(Entry, eq=False, gc=False):
+class Lease(WatchedJob, eq=False, gc=False):
     """A watched job that is this worker's until *ends_at*, on the loop's clock; *fence* stamps it.
 
     *offset* leads from the loop's clock to the store's.

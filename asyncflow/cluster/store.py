@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
 from asyncflow.events import Event  # noqa: TC001 - msgspec reads it
 from asyncflow.redaction import digest, one_line
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Claim",
-    "Claims",
+    "ClaimBatch",
     "Delivery",
     "EventOptions",
     "GroupStatus",
-    "Report",
+    "PollReport",
     "StoreStatus",
-    "Submitted",
+    "StoreSubmitResult",
     "WatchStore",
-    "WorkerStatus",
+    "WorkerInfo",
 ]
 
 BEGINNING = "0-0"
@@ -39,7 +39,7 @@ BEGINNING = "0-0"
 State = Literal["new", "watched", "ended"]
 
 
-class Delivery(Discreet, frozen=True, gc=False):
+class Delivery(RedactedStruct, frozen=True, gc=False):
     """An event out of a store: `event` as a watch reports it, and what tells a repeat of it from another one.
 
     *number* counts the events of its job, from 1; *place* is where it stands in the store's stream. Delivered again, after a
@@ -61,7 +61,7 @@ class Delivery(Discreet, frozen=True, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Submitted:
+class StoreSubmitResult:
     """What a store knew of the ids that were submitted, in their order; *after* is the last event's place at that moment.
 
     "ended" jobs ended within the store's retention and are not watched again; `recall` has their endings.
@@ -71,10 +71,10 @@ class Submitted:
     after: str
 
     def __repr__(self) -> str:
-        return f"<Submitted {len(self.states)} jobs>"
+        return f"<StoreSubmitResult {len(self.states)} jobs>"
 
 
-class Claim(Discreet, frozen=True, gc=False, array_like=True):
+class Claim(RedactedStruct, frozen=True, gc=False, array_like=True):
     """A due job, leased to one worker. *fence* stamps the lease; *state* is what the last report of the job left.
 
     *added_at* is when it was submitted, *due_at* since when it may be polled, in seconds since 1970 by the store's clock.
@@ -91,7 +91,7 @@ class Claim(Discreet, frozen=True, gc=False, array_like=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class ClaimBatch:
     """The jobs, the store's time, and seconds: until it is worth asking again, and that are left of a pause after 429."""
 
     jobs: Sequence[Claim] = ()
@@ -101,7 +101,7 @@ class Claims:
     is_draining: bool = False
 
 
-class Report(Discreet, frozen=True):
+class PollReport(RedactedStruct, frozen=True):
     """What a poll of a claimed job has found, or that it was not made.
 
     *pause* is the seconds until the next poll, None if the job is over. *state* replaces that of the claim. *event* goes to all
@@ -116,11 +116,11 @@ class Report(Discreet, frozen=True):
     lesson: tuple[str, str, str, float] | None = None
 
     def __repr__(self) -> str:
-        return f"<Report {digest(self.job_id)} {self.fence}>"
+        return f"<PollReport {digest(self.job_id)} {self.fence}>"
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerStatus:
+class WorkerInfo:
     """A worker as it was last heard of: how many seconds ago, the *schema* that it knows, and what it says of itself."""
 
     name: str
@@ -160,7 +160,7 @@ class StoreStatus:
     pause: float
     is_draining: bool
     counts: dict[str, int] = field(default_factory=dict[str, int])
-    workers: tuple[WorkerStatus, ...] = ()
+    workers: tuple[WorkerInfo, ...] = ()
     groups: tuple[GroupStatus, ...] = ()
 
     def __repr__(self) -> str:
@@ -182,15 +182,15 @@ class WatchStore(Protocol):
     after an error: what counted once does not count again. `StoreError` for what the store refuses or cannot do.
     """
 
-    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> Submitted:
+    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> StoreSubmitResult:
         """Have these watched; ids that are watched stay as they are, ids that have ended too, unless *again* says so."""
         ...
 
-    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
+    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> ClaimBatch:
         """Lease up to *count* due jobs to *worker* for *lease* seconds and pay for one poll each; *words* are for `status`."""
         ...
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         """Take in what polls found; return of each whether it counted, which it does as long as its lease is the job's last.
 
         *pause* is for how many seconds nobody shall poll, since the service said 429.

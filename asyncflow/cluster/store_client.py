@@ -13,20 +13,20 @@ import anyio
 from msgspec.structs import replace
 
 from asyncflow.cluster.lease import state_of
-from asyncflow.cluster.store import Report
+from asyncflow.cluster.store import PollReport
 from asyncflow.errors import AsyncflowError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from asyncflow.cluster.lease import Lease
-    from asyncflow.cluster.store import Claims, StoreStatus, WatchStore
+    from asyncflow.cluster.store import ClaimBatch, StoreStatus, WatchStore
     from asyncflow.cluster.worker_stats import WorkerStats
     from asyncflow.events import Event
     from asyncflow.polling import Key
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
-__all__ = ["StoreSide"]
+__all__ = ["StoreClient"]
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ _GOODBYE = 5.0
 _SMOOTH = 0.1
 
 
-class StoreSide:
+class StoreClient:
     """Speaks to *store* for the worker called *name*, which leases jobs for *lease* seconds.
 
     *learn* hears how long the jobs of the other workers took, *taken* is called when the store has taken reports or failed to.
@@ -64,7 +64,7 @@ class StoreSide:
         learn: Callable[[Key, float], object],
         taken: Callable[[], object],
     ) -> None:
-        self.reports: list[Report] = []
+        self.reports: list[PollReport] = []
         self.is_connected: bool = True
         self.counted: int = 0
         self.stale: int = 0
@@ -97,7 +97,7 @@ class StoreSide:
         for worry in await self._insist(self._store.check):
             _log.warning("store_not_durable", extra={"worker": self._name, "reason": worry})
 
-    def start(self, sink: Sink[None]) -> None:
+    def start(self, sink: Emitter[None]) -> None:
         """Report, tidy up and learn from now on, in tasks of *sink*."""
         sink.start_soon(self._tell_store)
         sink.start_soon(self._tidy)
@@ -112,7 +112,7 @@ class StoreSide:
 
     # -- claims ----------------------------------------------------------------------------------------------------------
 
-    async def claim(self, count: int, words: str) -> Claims | None:
+    async def claim(self, count: int, words: str) -> ClaimBatch | None:
         """Lease up to *count* jobs; return None, after a pause, if the store does not answer."""
         asked_at = self._loop.time()
         try:
@@ -138,9 +138,9 @@ class StoreSide:
         """Have nobody poll for so long, from the next report on."""
         self._pause = max(self._pause or 0.0, seconds)
 
-    def _report_of(self, lease: Lease, pause: float | None, event: Event | None) -> Report:
+    def _report_of(self, lease: Lease, pause: float | None, event: Event | None) -> PollReport:
         state = "" if pause is None else state_of(lease, moves=self._moves)
-        return Report(lease.job_id, lease.fence, pause, state, event)
+        return PollReport(lease.job_id, lease.fence, pause, state, event)
 
     async def _tell_store(self) -> None:
         while True:
@@ -151,7 +151,7 @@ class StoreSide:
                 await self._send(self.reports[:_BATCH])
                 self._taken()
 
-    async def _send(self, batch: list[Report]) -> None:
+    async def _send(self, batch: list[PollReport]) -> None:
         asked_at, pause = self._loop.time(), self._pause
         try:
             counted = await self._store.report(self._name, batch, pause=pause)

@@ -10,16 +10,16 @@ from anyio.lowlevel import checkpoint
 
 from asyncflow.cluster.codec import checked_id, place_of
 from asyncflow.errors import UsageError, WaitTimeoutError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Problem
+from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Event
 from asyncflow.stream import Stream
 from asyncflow.watcher import JobIds, WatchStats
 from asyncflow.watcher.job_watcher import merge
-from asyncflow.watcher.stats import Tally
+from asyncflow.watcher.stats import WatchCounters
 
 if TYPE_CHECKING:
     from asyncflow.cluster.store import WatchStore
     from asyncflow.records import Job
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
 __all__ = ["StoreWatch", "StoreWatchOptions"]
 
@@ -58,7 +58,7 @@ class StoreWatch(Stream[Event]):
     ) -> None:
         if isinstance(job_ids, str):
             raise UsageError("job_ids is a single str: pass a list of ids")
-        self._core = core = _Core(store, timeout, keep_open=keep_open)
+        self._core = core = StoreWatchEngine(store, timeout, keep_open=keep_open)
         if isinstance(job_ids, AsyncIterable):
             core.sources.append(job_ids)
         else:
@@ -99,7 +99,7 @@ class StoreWatch(Stream[Event]):
         return f"<StoreWatch of {len(self)} jobs>"
 
 
-class _Core:
+class StoreWatchEngine:
     """The runner of a `StoreWatch`; it does not know the iterator."""
 
     def __init__(self, store: WatchStore, timeout: float | None, *, keep_open: bool) -> None:
@@ -115,8 +115,8 @@ class _Core:
         self._news = asyncio.Event()
         self._after: str | None = None
         self._is_told = asyncio.Event()
-        self._tally = Tally()
-        self._sink: Sink[Event] | None = None
+        self._tally = WatchCounters()
+        self._sink: Emitter[Event] | None = None
         self._done = asyncio.Event()
         self._renew_at = 0.0
         # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
@@ -140,7 +140,7 @@ class _Core:
         self._news.set()
         return True
 
-    async def run(self, sink: Sink[Event]) -> None:
+    async def run(self, sink: Emitter[Event]) -> None:
         self._sink, loop = sink, asyncio.get_running_loop()
         expiry = None if self._timeout is None else loop.call_later(self._timeout, self._expire)
         self._renew_at = loop.time() + _RENEWAL
@@ -204,7 +204,7 @@ class _Core:
             checked_id(job_id)
         except UsageError as error:
             if job_id in self.open:
-                self._report(Abandoned(job_id, Problem.of(error)))
+                self._report(Abandoned(job_id, ErrorInfo.of(error)))
                 self._drop(job_id)
             return False
         return True
@@ -248,7 +248,7 @@ class _Core:
         for job_id, status in list(self.open.items()):
             known = f"its status was {status}" if status else "no news of it"
             error = WaitTimeoutError(f"not over after {self._timeout or 0.0:.0f} s; {known}", job_id=job_id)
-            self._report(Abandoned(job_id, Problem.of(error), (self._records or {}).get(job_id)))
+            self._report(Abandoned(job_id, ErrorInfo.of(error), (self._records or {}).get(job_id)))
             self._drop(job_id)
         self.finish_if_done()
 

@@ -7,11 +7,11 @@ import secrets
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from asyncflow.cluster.worker_engine import Settings, WorkerCore
+from asyncflow.cluster.worker_engine import WorkerConfig, WorkerEngine
 from asyncflow.errors import UsageError
 from asyncflow.polling import PollPolicy
 from asyncflow.stream import Stream
-from asyncflow.watcher.watched_job import Limits
+from asyncflow.watcher.watched_job import JobTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.records import Job
 
-__all__ = ["Reader", "Worker"]
+__all__ = ["JobReader", "Worker"]
 
 
-class Reader(Protocol):
+class JobReader(Protocol):
     """What a worker asks of a client: `AsyncClient` is one."""
 
     @property
@@ -52,7 +52,7 @@ class Worker:
 
     def __init__(
         self,
-        client: Reader,
+        client: JobReader,
         store: WatchStore,
         *,
         name: str | None = None,
@@ -72,15 +72,15 @@ class Worker:
         self.name: str = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
         if not self.name.isprintable():
             raise UsageError("a worker's name is printable")
-        self._core = WorkerCore(
-            Settings(
+        self._core = WorkerEngine(
+            WorkerConfig(
                 client=client,
                 store=store,
                 name=self.name,
                 concurrency=concurrency,
                 lease=lease,
                 policy=policy if policy is not None else PollPolicy(),
-                limits=Limits(start_timeout, stall_timeout, job_timeout),
+                limits=JobTimeouts(start_timeout, stall_timeout, job_timeout),
                 max_failures=max_failures,
                 on_status=on_status,
             )

@@ -10,29 +10,29 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from asyncflow.cluster.lease import Lease, leased
-from asyncflow.cluster.store_client import StoreSide
+from asyncflow.cluster.store_client import StoreClient
 from asyncflow.cluster.worker_stats import WorkerStats
 from asyncflow.errors import RateLimitedError
 from asyncflow.pacing import Priority
 from asyncflow.polling import Schedule
 from asyncflow.watcher.decisions import Judge
-from asyncflow.watcher.forecast import Outlook
-from asyncflow.watcher.stats import Tally
-from asyncflow.watcher.worker_pool import Crew
+from asyncflow.watcher.forecast import Forecast
+from asyncflow.watcher.stats import WatchCounters
+from asyncflow.watcher.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncflow.cluster.store import Claims, StoreStatus, WatchStore
-    from asyncflow.cluster.worker import Reader
+    from asyncflow.cluster.store import ClaimBatch, StoreStatus, WatchStore
+    from asyncflow.cluster.worker import JobReader
     from asyncflow.errors import AsyncflowError
     from asyncflow.events import Event
     from asyncflow.polling import Key, Policy
     from asyncflow.records import Job
-    from asyncflow.stream import Sink
-    from asyncflow.watcher.watched_job import Entry, Limits
+    from asyncflow.stream import Emitter
+    from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
 
-__all__ = ["Settings", "WorkerCore"]
+__all__ = ["WorkerConfig", "WorkerEngine"]
 
 _MARGIN = 0.1
 """The share of a lease that a poll does not use, at most a second of it: its report must arrive, and clocks drift."""
@@ -45,39 +45,41 @@ _LONG_PAUSE = 0.5
 
 
 @dataclass(slots=True)
-class Settings:
+class WorkerConfig:
     """What `Worker` was given."""
 
-    client: Reader
+    client: JobReader
     store: WatchStore
     name: str
     concurrency: int
     lease: float
     policy: Policy
-    limits: Limits
+    limits: JobTimeouts
     max_failures: int | None
     on_status: Callable[[WorkerStats, StoreStatus | None], None] | None = None
 
 
-class WorkerCore:
+class WorkerEngine:
     """The runner of a worker, and the desk of its judge."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerConfig) -> None:
         self._settings = settings
         self._pacer = settings.client.pacer
         self._margin = min(settings.lease * _MARGIN, 1.0)
         self._schedule: Schedule[Lease] = Schedule()
-        self._tally = Tally()
+        self._tally = WatchCounters()
         self._judge = Judge(
             self,
             settings.policy,
             limits=settings.limits,
-            outlook=Outlook(settings.policy, self._wall_clock, None),
+            outlook=Forecast(settings.policy, self._wall_clock, None),
             tally=self._tally,
             wall_clock=self._wall_clock,
             max_failures=settings.max_failures,
         )
-        self._crew = Crew(self._schedule, self._pacer, settings.concurrency, ask=self._ask, hear=self._hear, give_up=self._lapse)
+        self._crew = WorkerPool(
+            self._schedule, self._pacer, settings.concurrency, ask=self._ask, hear=self._hear, give_up=self._lapse
+        )
         self._event: Event | None = None
         self._low = 0
         self._was_short = False
@@ -85,10 +87,10 @@ class WorkerCore:
         self._offset = 0.0
         self._lapsed = self._throttled = 0
         self._loop: asyncio.AbstractEventLoop
-        self._sink: Sink[None]
+        self._sink: Emitter[None]
         self._space = asyncio.Event()
         self._stopping = asyncio.Event()
-        self._store = StoreSide(
+        self._store = StoreClient(
             settings.store,
             settings.name,
             settings.lease,
@@ -103,7 +105,7 @@ class WorkerCore:
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
-    async def run(self, sink: Sink[None]) -> None:
+    async def run(self, sink: Emitter[None]) -> None:
         """Work until drained. The body of the stream's owner task."""
         self._sink, self._loop = sink, asyncio.get_running_loop()
         try:
@@ -191,7 +193,7 @@ class WorkerCore:
             return 0
         return ahead - waiting
 
-    def _take(self, claims: Claims, ends_at: float) -> None:
+    def _take(self, claims: ClaimBatch, ends_at: float) -> None:
         now = self._loop.time()
         self._offset = claims.now - now
         for claim in claims.jobs:
@@ -243,20 +245,20 @@ class WorkerCore:
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
 
-    def tell(self, event: Event, entry: Entry) -> None:
+    def tell(self, event: Event, entry: WatchedJob) -> None:
         """Keep an event for the report: an answer has one at most."""
         self._tally.reported(event, entry.key)
         self._event = event
 
-    def again(self, entry: Entry, at: float, priority: int) -> None:  # noqa: ARG002 - the store goes by due times
+    def again(self, entry: WatchedJob, at: float, priority: int) -> None:  # noqa: ARG002 - the store goes by due times
         """Report a job that goes on."""
         self._conclude(entry, max(at - self._loop.time(), 0.0))
 
-    def over(self, entry: Entry) -> None:
+    def over(self, entry: WatchedJob) -> None:
         """Report a job that is over."""
         self._conclude(entry, None)
 
-    def _conclude(self, entry: Entry, pause: float | None) -> None:
+    def _conclude(self, entry: WatchedJob, pause: float | None) -> None:
         if isinstance(entry, Lease):
             self._schedule.discard(entry.job_id)
             event, self._event = self._event, None
@@ -266,10 +268,10 @@ class WorkerCore:
         """End with an error that concerns all jobs."""
         self._sink.fail(error)
 
-    def met(self, entry: Entry, job: Job) -> None:
+    def met(self, entry: WatchedJob, job: Job) -> None:
         """Nothing is estimated here."""
 
-    def ends(self, entry: Entry, job: Job) -> None:
+    def ends(self, entry: WatchedJob, job: Job) -> None:
         """Nothing is warned of here."""
 
     def learned(self, key: Key, duration: float) -> None:

@@ -18,7 +18,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from asyncflow import __version__
-from asyncflow.telemetry import EventEmitted, Fact, PollAnswered, RequestMade, WatchEnded
+from asyncflow.telemetry import EventEmitted, PollAnswered, RequestMade, TelemetryEvent, WatchEnded
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
@@ -35,7 +35,7 @@ _FAILED = frozenset({"failed"})
 
 
 @dataclass(slots=True)
-class _Watched:
+class _WatchSpan:
     """What is known of a job until its span is made; instants are in nanoseconds since 1970."""
 
     since: int
@@ -80,9 +80,9 @@ class OpenTelemetry:
         self._has_requests = requests
         self._poll_events = poll_events
         self._has_open_spans = open_spans
-        self._watched: dict[tuple[int, str], _Watched] = {}
+        self._watched: dict[tuple[int, str], _WatchSpan] = {}
 
-    def __call__(self, fact: Fact) -> None:
+    def __call__(self, fact: TelemetryEvent) -> None:
         """Hear *fact*."""
         match fact:
             case RequestMade():
@@ -138,7 +138,7 @@ class OpenTelemetry:
         now = time.time_ns()
         job = self._watched.get((fact.watch, fact.job))
         if job is None:
-            job = self._watched[fact.watch, fact.job] = _Watched(now - int(fact.seconds * 1e9))
+            job = self._watched[fact.watch, fact.job] = _WatchSpan(now - int(fact.seconds * 1e9))
             if self._has_open_spans:
                 job.span = self._start(fact.job, job)
         job.polls += 1
@@ -159,7 +159,7 @@ class OpenTelemetry:
         if fact.event not in {"ended", "abandoned"}:
             return
         # An ending that a journal has kept from an earlier process comes without a poll.
-        job = self._watched.pop((fact.watch, fact.job), None) or _Watched(time.time_ns())
+        job = self._watched.pop((fact.watch, fact.job), None) or _WatchSpan(time.time_ns())
         if fact.service:
             job.service, job.kind, job.status = fact.service, fact.kind, fact.status
         self._finish(fact.job, job, fact.outcome or "abandoned", fact.error or ("failed" if fact.outcome in _FAILED else None))
@@ -169,11 +169,11 @@ class OpenTelemetry:
         for number, digest in [key for key in self._watched if key[0] == watch]:
             self._finish(digest, self._watched.pop((number, digest)), "pending", None)
 
-    def _start(self, digest: str, job: _Watched) -> Span:
+    def _start(self, digest: str, job: _WatchSpan) -> Span:
         # A span of its own: what happens to run when a job is first polled has nothing to do with the job.
         return self._tracer.start_span("asyncflow job", Context(), attributes={"asyncflow.job": digest}, start_time=job.since)
 
-    def _finish(self, digest: str, job: _Watched, outcome: str, error: str | None) -> None:
+    def _finish(self, digest: str, job: _WatchSpan, outcome: str, error: str | None) -> None:
         span = job.span or self._start(digest, job)
         for name, at, attributes in job.events:
             span.add_event(name, attributes, at)

@@ -24,7 +24,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from asyncflow import WatchStats
-from asyncflow.telemetry import EventEmitted, Fact, PollAnswered, RequestMade, WatchEnded, WatchStarted, word
+from asyncflow.telemetry import EventEmitted, PollAnswered, RequestMade, TelemetryEvent, WatchEnded, WatchStarted, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +62,7 @@ class Metrics(Collector):
         self._stall = _Stall()
         self._followed: dict[str, weakref.ref[JobWatcher | Pacer]] = {}
 
-    def __call__(self, fact: Fact) -> None:
+    def __call__(self, fact: TelemetryEvent) -> None:
         """Hear *fact*."""
         match fact:
             case RequestMade():
@@ -230,7 +230,7 @@ def _budgets(budgets: dict[str, PacerStats]) -> Iterator[Metric]:
         "in_flight": ("Requests in flight.", lambda stats: stats.in_flight),
         "waiting": ("Requests that wait for their turn.", lambda stats: stats.waiting),
         "circuit_open": ("1 while the service is down and single probes go out.", lambda stats: stats.circuit == "open"),
-        "slip_seconds": ("Smoothed lateness of polls.", lambda stats: stats.slip),
+        "lateness_seconds": ("Smoothed lateness of polls.", lambda stats: stats.lateness),
     }
     for key, (text, read) in gauges.items():
         gauge = GaugeMetricFamily(f"asyncflow_budget_{key}", text, labels=("budget",))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from asyncflow import MediaFile
-    from asyncflow.dashboard.http import Reply
+    from asyncflow.dashboard.http import WebResponse
 
     Action = Callable[[str], Awaitable[str]]
 
@@ -50,7 +50,7 @@ def actions_of(client: ActingClient, folder: str | os.PathLike[str], nudge: Call
     return {"cancel": cancel, "download": download}
 
 
-async def carry_out(action: Action, job_id: str) -> Reply:
+async def carry_out(action: Action, job_id: str) -> WebResponse:
     """Do it, and return how that went, in a sentence."""
     try:
         return told(200, await action(job_id))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from asyncflow.dashboard.http import PATIENCE, Ask, Reply
+from asyncflow.dashboard.http import PATIENCE, WebRequest, WebResponse
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from asyncflow.dashboard.http import Answer
-    from asyncflow.dashboard.notifier import Bell
+    from asyncflow.dashboard.notifier import Notifier
 
     Receive = Callable[[], Awaitable[Mapping[str, Any]]]
     Send = Callable[[Any], Awaitable[None]]
@@ -21,7 +21,7 @@ __all__ = ["serve"]
 _LARGEST = 10_000
 
 
-async def serve(answer: Answer, bell: Bell, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+async def serve(answer: Answer, bell: Notifier, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     """Answer one request of an ASGI server."""
     match scope["type"]:
         case "http":
@@ -37,15 +37,15 @@ async def serve(answer: Answer, bell: Bell, scope: Mapping[str, Any], receive: R
             raise ValueError(f"a dashboard cannot serve {other!r}")
 
 
-async def _serve_http(answer: Answer, bell: Bell, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+async def _serve_http(answer: Answer, bell: Notifier, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     path, root = scope["path"], scope.get("root_path", "")
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     query = scope.get("query_string", b"").decode("latin-1")
-    pipe = _Pipe(bell, receive, send)
-    ask = Ask(scope["method"], path.removeprefix(root) if root else path, query, headers, pipe.read, path)
+    pipe = _AsgiWriter(bell, receive, send)
+    ask = WebRequest(scope["method"], path.removeprefix(root) if root else path, query, headers, pipe.read, path)
     found = await answer(ask)
     try:
-        if isinstance(found, Reply):
+        if isinstance(found, WebResponse):
             await pipe.start(found.status, {**found.headers, "content-length": str(len(found.body))})
             if ask.method != "HEAD":
                 await pipe.write(found.body)
@@ -56,8 +56,8 @@ async def _serve_http(answer: Answer, bell: Bell, scope: Mapping[str, Any], rece
     await pipe.end()
 
 
-class _Pipe:
-    def __init__(self, bell: Bell, receive: Receive, send: Send) -> None:
+class _AsgiWriter:
+    def __init__(self, bell: Notifier, receive: Receive, send: Send) -> None:
         self._bell = bell
         self._receive = receive
         self._send = send

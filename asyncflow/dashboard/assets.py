@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asyncflow.dashboard.http import Reply
+from asyncflow.dashboard.http import WebResponse
 
 if TYPE_CHECKING:
-    from asyncflow.dashboard.http import Ask
+    from asyncflow.dashboard.http import WebRequest
 
 __all__ = ["page_file"]
 
@@ -20,21 +20,21 @@ _NAME = re.compile(r"(?:^|/)([a-z]+\.(?:css|js|svg))$")
 _TYPES = {"css": "text/css", "html": "text/html", "js": "text/javascript", "svg": "image/svg+xml"}
 
 
-def page_file(ask: Ask) -> Reply | None:
+def page_file(ask: WebRequest) -> WebResponse | None:
     """Return the file that a request asks for; None if it is none of the page's. Any place that ends with a slash is the page."""
     if ask.path.endswith("/"):
         return _fresh(ask, "index.html")
     if not ask.path:
         # Mounted without a slash at its end: what the page asks for would go astray.
-        return Reply(308, b"", {"location": f"{ask.whole_path.rpartition('/')[2]}/"})
+        return WebResponse(308, b"", {"location": f"{ask.whole_path.rpartition('/')[2]}/"})
     found = _NAME.search(ask.path)
     return _fresh(ask, found[1]) if found is not None and found[1] in _names() else None
 
 
-def _fresh(ask: Ask, name: str) -> Reply:
+def _fresh(ask: WebRequest, name: str) -> WebResponse:
     content, tag = _load(name)
     headers = {"etag": tag, "cache-control": "no-cache", "content-type": f"{_TYPES[name.rpartition('.')[2]]}; charset=utf-8"}
-    return Reply(304, b"", headers) if ask.headers.get("if-none-match") == tag else Reply(200, content, headers)
+    return WebResponse(304, b"", headers) if ask.headers.get("if-none-match") == tag else WebResponse(200, content, headers)
 
 
 @cache

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from asyncflow.dashboard.http import Ask
+    from asyncflow.dashboard.http import WebRequest
 
-__all__ = ["HEADERS", "Guard"]
+__all__ = ["HEADERS", "AccessGuard"]
 
 _POLICY = (
     "default-src 'none'",
@@ -48,7 +48,7 @@ HEADERS = {
 _NAME = re.compile(r"[a-z0-9._-]+")
 
 
-class Guard:
+class AccessGuard:
     """Lets requests pass that are meant for one of *hosts* and, where a token is asked for, have *token*.
 
     Addresses need not be named: a website cannot make its own name one. *token* None asks for none.
@@ -59,7 +59,7 @@ class Guard:
         # The token itself is not kept: what is not there cannot be shown.
         self._token = None if token is None else sha256(token.encode()).digest()
 
-    def stranger(self, ask: Ask) -> str | None:
+    def stranger(self, ask: WebRequest) -> str | None:
         """Return why a request must not even see the page, None if it may."""
         host = ask.headers.get("host", "")
         if not self._is_known(host):
@@ -73,7 +73,7 @@ class Guard:
             return "the request comes from another site"
         return None
 
-    def is_owner(self, ask: Ask) -> bool:
+    def is_owner(self, ask: WebRequest) -> bool:
         """Return whether a request has the token."""
         if self._token is None:
             return True
@@ -81,7 +81,7 @@ class Guard:
         offered = sha256(token.strip().encode("utf-8", "surrogatepass")).digest()
         return hmac.compare_digest(offered, self._token) and scheme.lower() == "bearer"
 
-    def may_act(self, ask: Ask) -> bool:
+    def may_act(self, ask: WebRequest) -> bool:
         """Return whether a request that changes something comes from the page itself: browsers say so with every POST."""
         return "origin" in ask.headers and self.is_owner(ask)
 

@@ -17,15 +17,15 @@ from asyncflow import AsyncflowError, Journal, UsageError
 from asyncflow.dashboard import asgi
 from asyncflow.dashboard.actions import actions_of, carry_out
 from asyncflow.dashboard.assets import page_file
-from asyncflow.dashboard.auth import HEADERS, Guard
+from asyncflow.dashboard.auth import HEADERS, AccessGuard
 from asyncflow.dashboard.event_stream import follow
 from asyncflow.dashboard.formatting import plain
-from asyncflow.dashboard.http import Reply, told
-from asyncflow.dashboard.media import MediaDesk
-from asyncflow.dashboard.notifier import Bell
-from asyncflow.dashboard.sources import JournalSource, Source, Watched, WatchSource
-from asyncflow.dashboard.state import Model
-from asyncflow.dashboard.time_series import History, Totals
+from asyncflow.dashboard.http import WebResponse, told
+from asyncflow.dashboard.media import MediaProxy
+from asyncflow.dashboard.notifier import Notifier
+from asyncflow.dashboard.sources import JournalSource, Source, WatchLike, WatchSource
+from asyncflow.dashboard.state import DashboardState
+from asyncflow.dashboard.time_series import TimeSeries, Totals
 
 if TYPE_CHECKING:
     import os
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from asyncflow import AsyncClient, Event, JobWatcher
-    from asyncflow.dashboard.http import Ask, Flow, Pipe
+    from asyncflow.dashboard.http import Flow, ResponseWriter, WebRequest
 
 __all__ = ["Dashboard"]
 
@@ -45,7 +45,7 @@ _SAMPLE = 1.0
 _SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-store", "x-accel-buffering": "no"}
 
 
-class _Wish(msgspec.Struct):
+class _ActionRequest(msgspec.Struct):
     action: str
     number: int
     boot: str
@@ -70,7 +70,7 @@ class Dashboard:
 
     def __init__(
         self,
-        source: JobWatcher | Journal | Watched | Source,
+        source: JobWatcher | Journal | WatchLike | Source,
         client: AsyncClient | None = None,
         *,
         title: str = "",
@@ -88,21 +88,21 @@ class Dashboard:
         if isinstance(hosts, str):
             raise UsageError("hosts is a single str: pass a list of names")
         self.token: str | None = (token or secrets.token_urlsafe(24)) if needs_token else None
-        self.model: Model = Model()
+        self.model: DashboardState = DashboardState()
         self.boot: str = secrets.token_hex(4)
         self.is_closing: bool = False
         self._source: Source = _source_of(source)
         self._client = client
         self._title = plain(title)
-        self._guard = Guard(self.token, hosts)
+        self._guard = AccessGuard(self.token, hosts)
         self._wall_clock = wall_clock
-        self._media = MediaDesk(self.model, self._source, client, self._now)
+        self._media = MediaProxy(self.model, self._source, client, self._now)
         nudge = getattr(source, "nudge", _ignore)
         self._actions = actions_of(client, folder, nudge) if actions and client is not None else {}
         self._key = secrets.token_hex(16)
-        self._bell = Bell()
+        self._bell = Notifier()
         self._browsers = 0
-        self._history: History | None = None
+        self._history: TimeSeries | None = None
         self._trouble = ""
         self._source.begin(self.take)
 
@@ -161,29 +161,29 @@ class Dashboard:
 
     # -- answers ---------------------------------------------------------------------------------------------------------
 
-    async def answer(self, ask: Ask) -> Reply | Flow:
+    async def answer(self, ask: WebRequest) -> WebResponse | Flow:
         """Return the answer to a request."""
         found = await self._found(ask)
-        if isinstance(found, Reply):
-            return Reply(found.status, found.body, {**HEADERS, **found.headers})
+        if isinstance(found, WebResponse):
+            return WebResponse(found.status, found.body, {**HEADERS, **found.headers})
 
-        async def run(pipe: Pipe) -> None:
-            await found(_Headed(pipe))
+        async def run(pipe: ResponseWriter) -> None:
+            await found(_WithHeaders(pipe))
 
         return run
 
-    async def _found(self, ask: Ask) -> Reply | Flow:
+    async def _found(self, ask: WebRequest) -> WebResponse | Flow:
         if (objection := self._guard.stranger(ask)) is not None:
             return told(403, objection)
         if ask.path.endswith("/act"):
             return await self._act(ask)
         if ask.method not in {"GET", "HEAD"}:
-            return Reply(405, b"", {"allow": "GET, HEAD"})
+            return WebResponse(405, b"", {"allow": "GET, HEAD"})
         if ask.path.endswith("/events"):
             return self._listen(ask)
         return page_file(ask) or await self._file(ask) or told(404, "there is no such page")
 
-    async def _file(self, ask: Ask) -> Reply | Flow | None:
+    async def _file(self, ask: WebRequest) -> WebResponse | Flow | None:
         found = _FILE.search(ask.path)
         if found is None:
             return None
@@ -192,13 +192,13 @@ class Dashboard:
             return told(403, "this link is an old one")
         return await self._media.answer(ask, int(number), int(index), is_picture=what == "picture")
 
-    def _listen(self, ask: Ask) -> Reply | Flow:
+    def _listen(self, ask: WebRequest) -> WebResponse | Flow:
         if not self._guard.is_owner(ask):
             return told(401, "the token is missing or wrong")
         if self._browsers >= _MOST_BROWSERS:
             return told(503, "too many browsers are looking on")
 
-        async def run(pipe: Pipe) -> None:
+        async def run(pipe: ResponseWriter) -> None:
             self._begin()
             self._browsers += 1
             try:
@@ -209,14 +209,14 @@ class Dashboard:
 
         return run
 
-    async def _act(self, ask: Ask) -> Reply:
+    async def _act(self, ask: WebRequest) -> WebResponse:
         if ask.method != "POST":
-            return Reply(405, b"", {"allow": "POST"})
+            return WebResponse(405, b"", {"allow": "POST"})
         if not self._guard.may_act(ask):
             return told(403, "the token is missing or wrong")
         body = await ask.read()
         try:
-            wish = msgspec.json.decode(body or b"", type=_Wish)
+            wish = msgspec.json.decode(body or b"", type=_ActionRequest)
         except msgspec.MsgspecError:
             return told(400, "that is no wish")
         action, job_id = self._actions.get(wish.action), self.model.job_id(wish.number)
@@ -301,7 +301,7 @@ class Dashboard:
         # The requests of a journal's watch are another client's.
         if self._history is None and self._client is not None and not isinstance(self._source, JournalSource):
             _sample_later(weakref.WeakMethod(self._sample))
-            self._history = History(self._now(), Totals.of(self._client.pacer.stats()))
+            self._history = TimeSeries(self._now(), Totals.of(self._client.pacer.stats()))
 
     def _sample(self) -> bool:
         if self._history is not None and self._client is not None:
@@ -309,10 +309,10 @@ class Dashboard:
         return not self._source.is_over
 
 
-class _Headed:
+class _WithHeaders:
     """A pipe whose answer begins with what every answer says."""
 
-    def __init__(self, pipe: Pipe) -> None:
+    def __init__(self, pipe: ResponseWriter) -> None:
         self._pipe = pipe
         self.write = pipe.write
         self.wait = pipe.wait
@@ -321,7 +321,7 @@ class _Headed:
         await self._pipe.start(status, {**HEADERS, **headers})
 
 
-def _source_of(source: JobWatcher | Journal | Watched | Source) -> Source:
+def _source_of(source: JobWatcher | Journal | WatchLike | Source) -> Source:
     if isinstance(source, Journal):
         return JournalSource(source)
     return source if isinstance(source, Source) else WatchSource(source)

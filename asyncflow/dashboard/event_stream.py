@@ -14,10 +14,10 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from asyncflow.dashboard.http import Pipe
-    from asyncflow.dashboard.state import Model
+    from asyncflow.dashboard.http import ResponseWriter
+    from asyncflow.dashboard.state import DashboardState
 
-__all__ = ["Desk", "follow"]
+__all__ = ["EventSource", "follow"]
 
 _CHUNK = 250
 """Cards in a message: few enough for a browser to take in without a hitch."""
@@ -29,10 +29,10 @@ _QUIET = 15.0
 _ID = re.compile(r"([0-9a-f]+)-(\d{1,15})")
 
 
-class Desk(Protocol):
+class EventSource(Protocol):
     """What the news are made from: *boot* tells one run of the server from another, and so its places."""
 
-    model: Model
+    model: DashboardState
     boot: str
 
     @property
@@ -61,13 +61,13 @@ class Desk(Protocol):
         ...
 
 
-async def follow(desk: Desk, pipe: Pipe, last_id: str) -> None:
+async def follow(desk: EventSource, pipe: ResponseWriter, last_id: str) -> None:
     """Tell a browser what there is and what becomes of it, from *last_id* on if that is a place it can have been told of."""
-    await _Teller(desk, pipe).tell(last_id)
+    await SseWriter(desk, pipe).tell(last_id)
 
 
-class _Teller:
-    def __init__(self, desk: Desk, pipe: Pipe) -> None:
+class SseWriter:
+    def __init__(self, desk: EventSource, pipe: ResponseWriter) -> None:
         self._desk = desk
         self._pipe = pipe
         self._place = 0
@@ -141,7 +141,7 @@ class _Teller:
         await self._pipe.write(message)
 
 
-def _cards(model: Model, numbers: Sequence[int], place: int) -> Iterator[bytes]:
+def _cards(model: DashboardState, numbers: Sequence[int], place: int) -> Iterator[bytes]:
     """Yield messages about these jobs; those that have changed after *place* come later anyhow."""
     for start in range(0, len(numbers), _CHUNK):
         found = (model.card(number) for number in numbers[start : start + _CHUNK])

@@ -12,7 +12,7 @@ from asyncflow import Failure, Outcome
 from asyncflow.redaction import one_line
 
 if TYPE_CHECKING:
-    from asyncflow import Job, Problem
+    from asyncflow import ErrorInfo, Job
 
 __all__ = ["Blame", "blame_of", "given_up", "plain", "sentence_of"]
 
@@ -60,12 +60,12 @@ def blame_of(job: Job) -> Blame:
     return plain(word, _LONGEST_REASON), sentence, Failure(reason=word).category or ""
 
 
-def given_up(problem: Problem) -> Blame:
+def given_up(problem: ErrorInfo) -> Blame:
     """Return why a job is not asked about any more."""
     word = _TIMES.get(problem.kind) or _KINDS.get(problem.kind) or problem.reason or problem.kind.replace("_", " ")
     return plain(word, _LONGEST_REASON), sentence_of(problem), ""
 
 
-def sentence_of(problem: Problem) -> str:
+def sentence_of(problem: ErrorInfo) -> str:
     """Return what went wrong with a read, in a sentence."""
     return plain(str(problem.exception()))

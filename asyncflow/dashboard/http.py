@@ -14,14 +14,14 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PATIENCE", "Answer", "Ask", "Flow", "Pipe", "Reply", "told"]
+__all__ = ["PATIENCE", "Answer", "Flow", "ResponseWriter", "WebRequest", "WebResponse", "told"]
 
 PATIENCE = 60.0
 """Seconds for which a browser may take nothing of what it is sent, or send nothing of what it promised."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class WebRequest:
     """A request: *path* is decoded and begins where the dashboard is mounted, the names of *headers* are in lower case.
 
     *read* returns the body, or None if it is longer than anything that is expected here. *whole_path* begins at the host.
@@ -36,7 +36,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WebResponse:
     """An answer that is at hand."""
 
     status: int
@@ -44,7 +44,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-class Pipe(Protocol):
+class ResponseWriter(Protocol):
     """The way to a browser."""
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
@@ -58,13 +58,13 @@ class Pipe(Protocol):
         ...
 
 
-Flow = Callable[[Pipe], Awaitable[None]]
+Flow = Callable[[ResponseWriter], Awaitable[None]]
 """An answer that comes in pieces: it starts the pipe and sends them."""
 
 
-Answer = Callable[[Ask], Awaitable[Reply | Flow]]
+Answer = Callable[[WebRequest], Awaitable[WebResponse | Flow]]
 
 
-def told(status: int, text: str, **members: Any) -> Reply:  # noqa: ANN401 - whatever goes into JSON
+def told(status: int, text: str, **members: Any) -> WebResponse:  # noqa: ANN401 - whatever goes into JSON
     """Return an answer for the page's own scripts: *text* is a sentence for people."""
-    return Reply(status, msgspec.json.encode({"text": text, **members}), {"content-type": "application/json"})
+    return WebResponse(status, msgspec.json.encode({"text": text, **members}), {"content-type": "application/json"})

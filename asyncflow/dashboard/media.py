@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow import AsyncflowError
-from asyncflow.dashboard.http import Reply, told
+from asyncflow.dashboard.http import WebResponse, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import aiohttp
 
     from asyncflow import Job, Media
-    from asyncflow.dashboard.http import Ask, Flow, Pipe
+    from asyncflow.dashboard.http import Flow, ResponseWriter, WebRequest
     from asyncflow.dashboard.sources import Source
-    from asyncflow.dashboard.state import Card, Model
+    from asyncflow.dashboard.state import DashboardState, JobCard
 
-__all__ = ["MediaClient", "MediaDesk"]
+__all__ = ["MediaClient", "MediaProxy"]
 
 _AT_ONCE = 24
 _GONE = frozenset({401, 403, 404, 410})
@@ -62,10 +62,12 @@ class MediaClient(Protocol):
         ...
 
 
-class MediaDesk:
+class MediaProxy:
     """Answers for the files of the jobs in *model*; without a *client* only for those that came inline."""
 
-    def __init__(self, model: Model, source: Source, client: MediaClient | None, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, model: DashboardState, source: Source, client: MediaClient | None, wall_clock: Callable[[], float]
+    ) -> None:
         self._model = model
         self._source = source
         self._client = client
@@ -73,7 +75,7 @@ class MediaDesk:
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._reading = asyncio.Lock()
 
-    async def answer(self, ask: Ask, number: int, index: int, *, is_picture: bool) -> Reply | Flow:
+    async def answer(self, ask: WebRequest, number: int, index: int, *, is_picture: bool) -> WebResponse | Flow:
         """Return a file, or the picture of it."""
         card = self._model.card(number)
         if card is None or index >= len(card.files):
@@ -89,11 +91,11 @@ class MediaDesk:
         if media is None or url is None or self._client is None:
             return told(404, "there is no such file")
         headers = {name: value for name in ("range", "if-range") if (value := ask.headers.get(name)) is not None}
-        errand = _Errand(self._client, headers, _TYPES.get(media.kind, ""), extra)
+        errand = ProxyRequest(self._client, headers, _TYPES.get(media.kind, ""), extra)
         is_stale = media.expires_at is not None and media.expires_at.timestamp() <= self._wall_clock()
         is_renewable = url == media.url
 
-        async def run(pipe: Pipe) -> None:
+        async def run(pipe: ResponseWriter) -> None:
             async with self._room:
                 if not (is_stale and is_renewable) and await errand.done(pipe, url):
                     return
@@ -127,7 +129,7 @@ class MediaDesk:
         return None
 
 
-class _Errand:
+class ProxyRequest:
     """Fetches one file and hands it on; *usual* is its type if the host does not say a better one."""
 
     def __init__(self, client: MediaClient, headers: Mapping[str, str], usual: str, extra: Mapping[str, str]) -> None:
@@ -136,7 +138,7 @@ class _Errand:
         self._usual = usual
         self._extra = extra
 
-    async def done(self, pipe: Pipe, url: str | None, *, is_last: bool = False) -> bool:
+    async def done(self, pipe: ResponseWriter, url: str | None, *, is_last: bool = False) -> bool:
         """Answer with what *url* leads to; return False, with nothing said, if it leads nowhere and is not the *last* one."""
         if url is None:
             await _refuse(pipe, "the link has run out")
@@ -167,7 +169,7 @@ class _Errand:
         return {**headers, "content-type": _safe_type(response.content_type, self._usual), **_KEPT, **self._extra}
 
 
-async def _refuse(pipe: Pipe, text: str) -> None:
+async def _refuse(pipe: ResponseWriter, text: str) -> None:
     reply = told(502, text)
     await pipe.start(reply.status, {**reply.headers, "content-length": str(len(reply.body))})
     await pipe.write(reply.body)
@@ -179,18 +181,18 @@ def _safe_type(stated: str, usual: str) -> str:
     return stated if is_safe else usual if stated in {"application/octet-stream", ""} and usual else "application/octet-stream"
 
 
-def _saved(card: Card, index: int) -> dict[str, str]:
+def _saved(card: JobCard, index: int) -> dict[str, str]:
     name = f"{card.id}-{index + 1}.{_ENDINGS.get(card.files[index].kind, 'bin')}"
     return {"content-disposition": f'attachment; filename="{name}"'}
 
 
-def _inline(ask: Ask, content: bytes, extra: Mapping[str, str]) -> Reply:
+def _inline(ask: WebRequest, content: bytes, extra: Mapping[str, str]) -> WebResponse:
     kind = next((kind for magic, kind in _MAGIC if content.startswith(magic)), "application/octet-stream")
     headers = {"content-type": kind, "accept-ranges": "bytes", **_KEPT, **extra}
     found = _RANGE.fullmatch(ask.headers.get("range", ""))
     if found is None:
-        return Reply(200, content, headers)
+        return WebResponse(200, content, headers)
     first, last = int(found[1]), min(int(found[2] or len(content)), len(content) - 1)
     if first > last:
-        return Reply(416, b"", {**headers, "content-range": f"bytes */{len(content)}"})
-    return Reply(206, content[first : last + 1], {**headers, "content-range": f"bytes {first}-{last}/{len(content)}"})
+        return WebResponse(416, b"", {**headers, "content-range": f"bytes */{len(content)}"})
+    return WebResponse(206, content[first : last + 1], {**headers, "content-range": f"bytes {first}-{last}/{len(content)}"})

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-__all__ = ["Bell"]
+__all__ = ["Notifier"]
 
 
-class Bell:
+class Notifier:
     """Wakes all who wait for news."""
 
     def __init__(self) -> None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from asyncflow.dashboard.http import PATIENCE, Ask, Reply
+from asyncflow.dashboard.http import PATIENCE, WebRequest, WebResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from asyncflow.dashboard.http import Answer
-    from asyncflow.dashboard.notifier import Bell
+    from asyncflow.dashboard.notifier import Notifier
 
 __all__ = ["handle", "listening"]
 
@@ -22,7 +22,7 @@ _LARGEST = 10_000
 _SHUTDOWN = 1.0
 
 
-async def handle(answer: Answer, bell: Bell, request: web.BaseRequest, path: str | None = None) -> web.StreamResponse:
+async def handle(answer: Answer, bell: Notifier, request: web.BaseRequest, path: str | None = None) -> web.StreamResponse:
     """Answer one request; *path* is what follows the place where the dashboard is mounted, if that is known."""
 
     async def read() -> bytes | None:
@@ -36,14 +36,14 @@ async def handle(answer: Answer, bell: Bell, request: web.BaseRequest, path: str
 
     headers = {name.lower(): value for name, value in request.headers.items()}
     own = request.path if path is None else path
-    found = await answer(Ask(request.method, own, request.rel_url.raw_query_string, headers, read, request.path))
-    if isinstance(found, Reply):
+    found = await answer(WebRequest(request.method, own, request.rel_url.raw_query_string, headers, read, request.path))
+    if isinstance(found, WebResponse):
         response = web.Response(status=found.status, body=found.body, headers=found.headers)
         if request.method not in {"GET", "HEAD"}:
             # What is left of the body may be anything; it is not to be taken for the next request.
             response.force_close()
         return response
-    pipe = _Pipe(bell, request)
+    pipe = _SocketWriter(bell, request)
     try:
         await found(pipe)
     except ConnectionError:
@@ -52,8 +52,8 @@ async def handle(answer: Answer, bell: Bell, request: web.BaseRequest, path: str
     return pipe.response
 
 
-class _Pipe:
-    def __init__(self, bell: Bell, request: web.BaseRequest) -> None:
+class _SocketWriter:
+    def __init__(self, bell: Notifier, request: web.BaseRequest) -> None:
         self._bell = bell
         self._request = request
         self.response = web.StreamResponse()
@@ -83,7 +83,7 @@ class _Pipe:
 
 
 @asynccontextmanager
-async def listening(answer: Answer, bell: Bell, host: str, port: int) -> AsyncGenerator[str]:
+async def listening(answer: Answer, bell: Notifier, host: str, port: int) -> AsyncGenerator[str]:
     """Serve nothing but the dashboard while the block lasts, and give the URL. `OSError` if it cannot listen."""
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asyncflow import Event, Job, Journal, JournalEntry, WatchStats
-    from asyncflow.dashboard.state import Model
+    from asyncflow.dashboard.state import DashboardState
 
 Mark = tuple[str | None, float, bool]
 """What of an entry changes when its job does."""
 
-__all__ = ["JournalSource", "Source", "WatchSource", "Watched"]
+__all__ = ["JournalSource", "Source", "WatchLike", "WatchSource"]
 
 _OFTEN = 1.0
 _SHARE = 10.0
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Return whether reads of a job that gave no answer still fail."""
         ...
 
-    async def refresh(self, model: Model) -> None:
+    async def refresh(self, model: DashboardState) -> None:
         """Tell *model* what does not come by itself."""
 
     async def find(self, job_id: str) -> Job | None:
@@ -63,7 +63,7 @@ class Source(Protocol):
         ...
 
 
-class Watched(Protocol):
+class WatchLike(Protocol):
     """What is asked of a `JobWatcher`, or of one that is like it; `subscribe` and `is_unreachable` are welcome."""
 
     @property
@@ -79,7 +79,7 @@ class Watched(Protocol):
 class WatchSource:
     """A watch in this process."""
 
-    def __init__(self, watcher: Watched) -> None:
+    def __init__(self, watcher: WatchLike) -> None:
         self._watcher = watcher
 
     @property
@@ -112,7 +112,7 @@ class WatchSource:
         ask = getattr(self._watcher, "is_unreachable", None)
         return ask is None or bool(ask(job_id))
 
-    async def refresh(self, model: Model) -> None:
+    async def refresh(self, model: DashboardState) -> None:
         """Do nothing: a watch tells by itself."""
 
     async def find(self, job_id: str) -> Job | None:
@@ -146,7 +146,7 @@ class JournalSource:
         del job_id
         return True
 
-    async def refresh(self, model: Model) -> None:
+    async def refresh(self, model: DashboardState) -> None:
         """Read what has changed, unless that was done a moment ago. `JournalError` if the file cannot be read."""
         loop = asyncio.get_running_loop()
         start = loop.time()
@@ -164,7 +164,7 @@ class JournalSource:
             self._is_reading = False
             self._next = loop.time() + max(_OFTEN, _SHARE * (loop.time() - start))
 
-    async def _read(self, model: Model) -> None:
+    async def _read(self, model: DashboardState) -> None:
         # Known is what was told: whoever is cancelled here, or meets a damaged entry, has told nothing.
         known, news = await to_thread.run_sync(self._news, self._known)
         gone = self._known.keys() - known.keys()
@@ -194,7 +194,7 @@ class JournalSource:
         return event.job if isinstance(event, Ended) else None
 
 
-def _tell(model: Model, entry: JournalEntry) -> None:
+def _tell(model: DashboardState, entry: JournalEntry) -> None:
     at = (entry.changed_at or entry.added_at).timestamp()
     if entry.event is not None:
         model.apply(entry.event, at)

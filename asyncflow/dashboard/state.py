@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from asyncflow import Event, Job
 
-__all__ = ["OVER", "Card", "Delta", "File", "Model"]
+__all__ = ["OVER", "Change", "DashboardState", "FileState", "JobCard"]
 
 _MOST_REASONS = 200
 _OTHER_REASONS = "other reasons"
@@ -40,7 +40,7 @@ _ID_KIND = re.compile(r"j\d+([vi])-u")
 """What an id says of its job before any record does: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
 
 
-class File(Struct, frozen=True, array_like=True, gc=False):
+class FileState(Struct, frozen=True, array_like=True, gc=False):
     """A file of a job: its state, whether there is a picture of it, how long it plays, and why there is none."""
 
     kind: str
@@ -51,7 +51,7 @@ class File(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
 
 
-class Card(Struct, frozen=True, array_like=True, gc=False):
+class JobCard(Struct, frozen=True, array_like=True, gc=False):
     """A job as the page shows it. The order of the members is that of the wire, which the page's own `store.js` repeats.
 
     *place* is that of its last change. *moved* is when it got where it is, *expected* when it will probably have ended.
@@ -74,33 +74,33 @@ class Card(Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     detail: str = ""
     category: str = ""
-    files: tuple[File, ...] = ()
+    files: tuple[FileState, ...] = ()
     expires: float | None = None
 
 
-class Entry:
+class JobState:
     """A card and what stays behind it."""
 
     __slots__ = ("card", "job_id", "media")
 
-    def __init__(self, card: Card, job_id: str) -> None:
-        self.card: Card = card
+    def __init__(self, card: JobCard, job_id: str) -> None:
+        self.card: JobCard = card
         self.job_id: str = job_id
         self.media: tuple[Media, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Delta:
+class Change:
     """What an event has changed: cards that are new or other, and the numbers of those that are no longer kept."""
 
-    cards: Sequence[Card] = ()
+    cards: Sequence[JobCard] = ()
     gone: Sequence[int] = ()
 
     def __bool__(self) -> bool:
         return bool(self.cards or self.gone)
 
 
-class Model:
+class DashboardState:
     """Takes events in and says what a page must be told.
 
     Every change has a *place*: a number that only grows. Whoever knows a place can be told all that has changed since, each job
@@ -122,7 +122,7 @@ class Model:
         self._count = 0
         self._numbers: dict[str, int] = {}
         # In the order of their last change, which is that of their places.
-        self._entries: dict[int, Entry] = {}
+        self._entries: dict[int, JobState] = {}
         self._over: dict[int, None] = {}
         self._shelf: dict[int, int] = {}
         self._gone: dict[int, int] = {}
@@ -133,7 +133,7 @@ class Model:
 
     # -- in --------------------------------------------------------------------------------------------------------------
 
-    def apply(self, event: Event, now: float) -> Delta:
+    def apply(self, event: Event, now: float) -> Change:
         """Take in *event*, which was heard at *now*."""
         match event:
             case Changed(job, _, expected_end_at):
@@ -147,7 +147,7 @@ class Model:
             case _:
                 return self._troubled(event, now)
 
-    def _troubled(self, event: Event, now: float) -> Delta:
+    def _troubled(self, event: Event, now: float) -> Change:
         match event:
             case Unreachable(job_id, since, problem) if self._is_open(job_id):
                 entry = self._entry(job_id, now)
@@ -156,36 +156,36 @@ class Model:
                 entry = self._entry(job.job_id, now)
                 return self._put(entry, entry.card, expires=at.timestamp())
             case _:
-                return Delta()
+                return Change()
 
     def _is_open(self, job_id: str) -> bool:
         return self._numbers.get(job_id) not in self._over
 
-    def note(self, job_id: str, status: str, born: float, moved: float) -> Delta:
+    def note(self, job_id: str, status: str, born: float, moved: float) -> Change:
         """Take in what is known of a running job without its record; *status* is empty before the first answer."""
         entry = self._entry(job_id, born)
         card = entry.card
         if card.place and (card.state, card.status, card.moved) == ("running", status, moved):
-            return Delta()
+            return Change()
         return self._put(entry, card, state="running", status=plain(status), moved=moved, ended=None)
 
-    def answered(self, job_id: str) -> Delta:
+    def answered(self, job_id: str) -> Change:
         """Take in that reads of a job succeed again."""
         number = self._numbers.get(job_id)
         entry = None if number is None else self._entries[number]
         if entry is None or entry.card.state != "silent":
-            return Delta()
+            return Change()
         return self._put(entry, entry.card, state="running", detail="")
 
-    def forget(self, job_id: str) -> Delta:
+    def forget(self, job_id: str) -> Change:
         """Take a running job out: it is not watched any more, and will not end here."""
         number = self._numbers.get(job_id)
         if number is None or not self._is_open(job_id):
-            return Delta()
+            return Change()
         self._count_out(self._entries[number].card)
-        return Delta(gone=[self._drop(number)])
+        return Change(gone=[self._drop(number)])
 
-    def _moved(self, job: Job, now: float, expected: float | None) -> Delta:
+    def _moved(self, job: Job, now: float, expected: float | None) -> Change:
         entry = self._entry(job.job_id, now)
         card = _described(entry.card, job, now)
         moved = _plausible(job.updated_at, now)
@@ -193,7 +193,7 @@ class Model:
             entry, card, state="running", moved=moved, expected=expected, ended=None, reason="", detail="", category=""
         )
 
-    def _ended(self, job: Job, now: float) -> Delta:
+    def _ended(self, job: Job, now: float) -> Change:
         entry = self._entry(job.job_id, now)
         media = job.media[:_MOST_FILES]
         self._store(entry, media)
@@ -202,25 +202,25 @@ class Model:
         card = replace(_described(entry.card, job, now), files=tuple(map(_file, media)), expires=expires, title=title)
         return self._end(entry, card, job.outcome.value, _plausible(job.completed_at, now), blame_of(job))
 
-    def _end(self, entry: Entry, card: Card, state: str, at: float, blame: tuple[str, str, str]) -> Delta:
+    def _end(self, entry: JobState, card: JobCard, state: str, at: float, blame: tuple[str, str, str]) -> Change:
         reason, detail, category = blame
         ended = max(at, card.born)
         return self._put(
             entry, card, state=state, moved=at, ended=ended, expected=None, reason=reason, detail=detail, category=category
         )
 
-    def _entry(self, job_id: str, now: float) -> Entry:
+    def _entry(self, job_id: str, now: float) -> JobState:
         number = self._numbers.get(job_id)
         if number is not None:
             return self._entries[number]
         self._count = number = self._count + 1
         service, kind = _inferred(job_id)
-        card = Card(number, 0, digest(job_id), born=now, moved=now, kind=kind, service=service)
+        card = JobCard(number, 0, digest(job_id), born=now, moved=now, kind=kind, service=service)
         self._numbers[job_id] = number
-        self._entries[number] = entry = Entry(card, job_id)
+        self._entries[number] = entry = JobState(card, job_id)
         return entry
 
-    def _put(self, entry: Entry, card: Card, **changes: Any) -> Delta:  # noqa: ANN401 - the members of a card
+    def _put(self, entry: JobState, card: JobCard, **changes: Any) -> Change:  # noqa: ANN401 - the members of a card
         if entry.card.place:
             self._count_out(entry.card)
         self.place += 1
@@ -230,9 +230,9 @@ class Model:
         self._over.pop(number, None)
         if card.state in OVER:
             self._over[number] = None
-        return Delta([card], self._trim())
+        return Change([card], self._trim())
 
-    def _counted_in(self, card: Card) -> Card:
+    def _counted_in(self, card: JobCard) -> JobCard:
         self.states[card.state] += 1
         self.kinds[card.kind] += 1
         if card.reason:
@@ -243,7 +243,7 @@ class Model:
             self.categories[card.reason] = card.category
         return card
 
-    def _count_out(self, card: Card) -> None:
+    def _count_out(self, card: JobCard) -> None:
         _take_one(self.states, card.state)
         _take_one(self.kinds, card.kind)
         if card.reason:
@@ -270,7 +270,7 @@ class Model:
             self._forgotten = self._gone.pop(next(iter(self._gone)))
         return number
 
-    def _store(self, entry: Entry, media: tuple[Media, ...]) -> None:
+    def _store(self, entry: JobState, media: tuple[Media, ...]) -> None:
         number = entry.card.number
         self._unshelve(number)
         if not media:
@@ -302,7 +302,7 @@ class Model:
         """Return the numbers of all cards, in the order of their places."""
         return list(self._entries)
 
-    def card(self, number: int) -> Card | None:
+    def card(self, number: int) -> JobCard | None:
         """Return a card, None if it is not kept."""
         entry = self._entries.get(number)
         return None if entry is None else entry.card
@@ -329,7 +329,7 @@ class Model:
         return [entry.job_id for entry in self._entries.values() if entry.card.state == "silent"]
 
 
-def _described(card: Card, job: Job, now: float) -> Card:
+def _described(card: JobCard, job: Job, now: float) -> JobCard:
     """Return *card* with what the record says of the job itself."""
     created = _seconds(job.created_at)
     # Clocks of two machines differ, and a job without a birthday was born when we first heard of it.
@@ -345,10 +345,10 @@ def _described(card: Card, job: Job, now: float) -> Card:
     )
 
 
-def _file(media: Media) -> File:
+def _file(media: Media) -> FileState:
     has_picture = bool(media.thumbnail_url) or (media.kind in {"image", "gif"} and media.state == "ok")
     reason = plain(", ".join(media.reasons))
-    return File(media.kind, media.state, has_picture, media.duration, plain(media.title), reason)
+    return FileState(media.kind, media.state, has_picture, media.duration, plain(media.title), reason)
 
 
 def _inferred(job_id: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from asyncflow import PacerStats
 
-__all__ = ["History", "Totals"]
+__all__ = ["TimeSeries", "Totals"]
 
 
 class Totals(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Totals(Struct, frozen=True):
         return cls(sum(stats.starts.values()), stats.throttled, stats.failures)
 
 
-class History:
+class TimeSeries:
     """How many of each `Totals` fell into each step; a step lasts `step` seconds, and the first one begins at `start`."""
 
     def __init__(self, start: float, totals: Totals | None = None, *, step: float = 2.0, most: int = 180) -> None:

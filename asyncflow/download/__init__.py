@@ -5,7 +5,7 @@
 """
 
 from asyncflow.download.downloader import Downloader, DownloadOptions
-from asyncflow.download.media_transport import Carrier
+from asyncflow.download.media_transport import MediaTransport
 from asyncflow.download.results import DownloadProgress, DownloadStats, JobFiles, MediaFile
 
-__all__ = ["Carrier", "DownloadOptions", "DownloadProgress", "DownloadStats", "Downloader", "JobFiles", "MediaFile"]
+__all__ = ["DownloadOptions", "DownloadProgress", "DownloadStats", "Downloader", "JobFiles", "MediaFile", "MediaTransport"]

@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio; times are seconds on whatever clock the call
 
 from __future__ import annotations
 
-__all__ = ["ByteBudget", "batch_bytes"]
+__all__ = ["ByteBucket", "batch_bytes"]
 
 LARGEST_BATCH = 1 << 20
 _SMALLEST_BATCH = 16 << 10
@@ -13,7 +13,7 @@ _BURST = 0.25
 """Seconds of the rate that may come at once after a rest."""
 
 
-class ByteBudget:
+class ByteBucket:
     """Spreads bytes at *rate* a second, None for no limit.
 
     What was received is paid for afterwards, and the debt is waited off: nobody knows beforehand how much comes. So several may

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, TypedDict
 
 import anyio
 
-from asyncflow.download.bandwidth import ByteBudget
-from asyncflow.download.file_download import Limits
+from asyncflow.download.bandwidth import ByteBucket
+from asyncflow.download.file_download import DownloadLimits
 from asyncflow.download.file_names import DEFAULT_TEMPLATE, Template, identity
-from asyncflow.download.job_download import Seams, Work
-from asyncflow.download.media_transport import Carrier
+from asyncflow.download.job_download import DownloadHooks, JobDownload
+from asyncflow.download.media_transport import MediaTransport
 from asyncflow.download.results import DownloadStats, JobFiles
-from asyncflow.download.target_folder import Folder
+from asyncflow.download.target_folder import TargetFolder
 from asyncflow.errors import AsyncflowError, UsageError
 from asyncflow.records import Job
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 
 if TYPE_CHECKING:
     import os
@@ -71,7 +71,7 @@ class Downloader(Stream[JobFiles]):
         *,
         read: Callable[[str], Awaitable[Job]] | None = None,
         fresh_url: Callable[[str], Awaitable[str]] | None = None,
-        carrier: Carrier | None = None,
+        carrier: MediaTransport | None = None,
         template: str = DEFAULT_TEMPLATE,
         sidecar: bool = False,
         rate: float | None = None,
@@ -88,13 +88,13 @@ class Downloader(Stream[JobFiles]):
                 raise UsageError(f"{name} must be positive")
         if concurrency < 1 or max_retries < 0:
             raise UsageError("concurrency must be at least 1, and max_retries at least 0")
-        self._core = _Core(
-            Work(
-                Folder(folder),
+        self._core = DownloadEngine(
+            JobDownload(
+                TargetFolder(folder),
                 Template(template),
-                Limits(max_bytes, stall_timeout, ByteBudget(rate)),
-                Seams(read, fresh_url, on_progress),
-                carrier if carrier is not None else Carrier(),
+                DownloadLimits(max_bytes, stall_timeout, ByteBucket(rate)),
+                DownloadHooks(read, fresh_url, on_progress),
+                carrier if carrier is not None else MediaTransport(),
                 max_retries=max_retries,
                 has_sidecar=sidecar,
             ),
@@ -137,12 +137,12 @@ class Downloader(Stream[JobFiles]):
         return f"<Downloader {stats.jobs_done} of {stats.jobs_done + stats.jobs_waiting} jobs done>"
 
 
-class _Core:
+class DownloadEngine:
     """The work of a downloader, without its iterator: a queue, and workers that come when there is something in it."""
 
     def __init__(
         self,
-        work: Work,
+        work: JobDownload,
         concurrency: int,
         on_done: Callable[[JobFiles], None] | None,
         *,
@@ -157,7 +157,7 @@ class _Core:
         self._open: set[str] = set()
         self._over: set[str] = set()
         self._queue: deque[Callable[[], Awaitable[None]]] = deque()
-        self._sink: Sink[JobFiles] | None = None
+        self._sink: Emitter[JobFiles] | None = None
         self._workers = 0
         self._done = 0
         self._changed = anyio.Event()
@@ -198,7 +198,7 @@ class _Core:
             retries=counts["retries"],
         )
 
-    async def run(self, sink: Sink[JobFiles]) -> None:
+    async def run(self, sink: Emitter[JobFiles]) -> None:
         try:
             await self._work.prepare()
             self._sink = sink

@@ -13,19 +13,19 @@ import anyio
 from asyncflow.download.bandwidth import batch_bytes
 from asyncflow.download.file_types import HEAD_BYTES
 from asyncflow.download.media_transport import no_answer
-from asyncflow.download.range_responses import AFRESH, NOTHING, Body, Held, judge, request_headers, too_large
+from asyncflow.download.range_responses import AFRESH, NOTHING, Body, PartialState, judge, request_headers, too_large
 from asyncflow.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncflow.download.bandwidth import ByteBudget
+    from asyncflow.download.bandwidth import ByteBucket
     from asyncflow.download.folder_index import Place
-    from asyncflow.download.media_transport import Carrier
-    from asyncflow.download.partial_file import Part
-    from asyncflow.download.target_folder import Folder, Kept
+    from asyncflow.download.media_transport import MediaTransport
+    from asyncflow.download.partial_file import PartialFile
+    from asyncflow.download.target_folder import StoredFile, TargetFolder
 
-__all__ = ["Fetch", "Limits", "Target"]
+__all__ = ["DownloadLimits", "FileDownload", "FileTarget"]
 
 T = TypeVar("T")
 
@@ -33,18 +33,18 @@ _LEAST_BYTES = 1024
 """A host that sends no more than this in the time that it may be silent is taken for silent."""
 
 
-class Limits:
+class DownloadLimits:
     """What a host may take: *most_bytes* for a file, *stall_timeout* seconds of silence; and the *budget* of bytes a second."""
 
-    def __init__(self, most_bytes: int, stall_timeout: float, budget: ByteBudget) -> None:
+    def __init__(self, most_bytes: int, stall_timeout: float, budget: ByteBucket) -> None:
         self.most_bytes: int = most_bytes
         self.stall_timeout: float = stall_timeout
-        self.budget: ByteBudget = budget
+        self.budget: ByteBucket = budget
         self.batch_bytes: int = batch_bytes(budget.rate)
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class FileTarget:
     """Where a file goes: the *place* that it has in the manifest, and its *part*.
 
     *name_as* makes a name of the first bytes and the content type, or refuses them; with *may_adopt* a file of that name and the
@@ -52,16 +52,16 @@ class Target:
     """
 
     place: Place
-    part: Part
+    part: PartialFile
     name_as: Callable[[bytes, str], str]
     may_adopt: bool
     received: Callable[[int, int, int | None], None]
 
 
-class Fetch:
+class FileDownload:
     """The file of *target*, from a media host or out of the record. `is_adopted` is whether it had been there already."""
 
-    def __init__(self, carrier: Carrier, folder: Folder, limits: Limits, target: Target) -> None:
+    def __init__(self, carrier: MediaTransport, folder: TargetFolder, limits: DownloadLimits, target: FileTarget) -> None:
         self._carrier = carrier
         self._folder = folder
         self._limits = limits
@@ -73,7 +73,7 @@ class Fetch:
         self._last: asyncio.Future[Any] | None = None
         self.is_adopted: bool = False
 
-    async def once(self, url: str) -> Kept | None:
+    async def once(self, url: str) -> StoredFile | None:
         """Ask for what is missing at *url* and write it; return the file if it is whole now, None if there is more to ask for.
 
         What came before an error is kept, so that the next call goes on from there.
@@ -90,7 +90,7 @@ class Fetch:
             self._is_begun = True
             return await self._finish([])
 
-    async def inline(self, content: bytes) -> Kept:
+    async def inline(self, content: bytes) -> StoredFile:
         """Write *content*, which came in the record."""
         if len(content) > self._limits.most_bytes:
             raise too_large(self._limits.most_bytes)
@@ -104,7 +104,7 @@ class Fetch:
 
     # -- the body of one answer ------------------------------------------------------------------------------------------
 
-    async def _pour(self, response: aiohttp.ClientResponse, body: Body) -> Kept | None:
+    async def _pour(self, response: aiohttp.ClientResponse, body: Body) -> StoredFile | None:
         self._is_afresh, self._is_begun = False, body.offset > 0
         stream = _Batches(response.content, self._limits, body)
         writing: asyncio.Future[None] | None = None
@@ -132,11 +132,11 @@ class Fetch:
             return None
         return await self._finish(stream.take())
 
-    async def _begin(self, body: Body, head: bytes) -> Kept | None:
+    async def _begin(self, body: Body, head: bytes) -> StoredFile | None:
         """Note of which version of the file the first bytes are; return the file if its *head* tells that it is there already."""
-        held = Held(0, body.validator, body.total_bytes)
+        held = PartialState(0, body.validator, body.total_bytes)
 
-        def begin() -> Kept | None:
+        def begin() -> StoredFile | None:
             kept = self._adopted(head, body.total_bytes) if head else None
             if kept is None:
                 self._folder.begin(self._part, self._target.place, held)
@@ -156,12 +156,12 @@ class Fetch:
                 await self._begin(body, b"")
             await self._do(lambda: self._part.write(pieces))
         if self._is_begun:
-            self._part.held = Held(stream.at, body.validator, body.total_bytes)
+            self._part.held = PartialState(stream.at, body.validator, body.total_bytes)
 
-    async def _finish(self, pieces: list[bytes]) -> Kept:
+    async def _finish(self, pieces: list[bytes]) -> StoredFile:
         is_begun = self._is_begun
 
-        def finish() -> Kept:
+        def finish() -> StoredFile:
             if not is_begun:
                 kept = self._adopted(_head(pieces), sum(map(len, pieces)))
                 if kept is not None:
@@ -175,7 +175,7 @@ class Fetch:
 
         return await self._do(finish)
 
-    def _adopted(self, head: bytes, total_bytes: int | None) -> Kept | None:
+    def _adopted(self, head: bytes, total_bytes: int | None) -> StoredFile | None:
         """Return the file that begins with *head* if an earlier run has fetched it, and nobody remembers."""
         name = self._target.name_as(head, self._content_type)
         if total_bytes is None or not self._target.may_adopt:
@@ -204,7 +204,7 @@ class Fetch:
 class _Batches:
     """The body of an answer in batches, each with its size. `TransportError` when it breaks off or falls silent."""
 
-    def __init__(self, content: aiohttp.StreamReader, limits: Limits, body: Body) -> None:
+    def __init__(self, content: aiohttp.StreamReader, limits: DownloadLimits, body: Body) -> None:
         self._content = content
         self._limits = limits
         self._body = body

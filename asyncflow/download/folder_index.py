@@ -15,12 +15,12 @@ import msgspec
 from msgspec import Struct
 
 from asyncflow.download.file_names import collision_key, is_plain_name
-from asyncflow.download.range_responses import NOTHING, Held
+from asyncflow.download.range_responses import NOTHING, PartialState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["MANIFEST_NAME", "Manifest", "Place", "job_key"]
+__all__ = ["MANIFEST_NAME", "FolderIndex", "Place", "job_key"]
 
 MANIFEST_NAME = ".asyncflow-files.jsonl"
 
@@ -28,7 +28,7 @@ Place = tuple[str, int]
 """A job's key and the index of one of its media; 0 is the sidecar."""
 
 
-class _Line(Struct, frozen=True, omit_defaults=True):
+class _IndexLine(Struct, frozen=True, omit_defaults=True):
     """A file that is there (*name*, *size*), or one that was begun (*validator*, *total*)."""
 
     job: str
@@ -39,7 +39,7 @@ class _Line(Struct, frozen=True, omit_defaults=True):
     total: int | None = None
 
 
-_DECODER = msgspec.json.Decoder(_Line)
+_DECODER = msgspec.json.Decoder(_IndexLine)
 
 
 def job_key(job_id: str) -> str:
@@ -47,7 +47,7 @@ def job_key(job_id: str) -> str:
     return sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-class Manifest:
+class FolderIndex:
     """The lines of the folder *folder*, as far as they have been read. Not for several threads at a time."""
 
     def __init__(self, folder: Path) -> None:
@@ -74,12 +74,12 @@ class Manifest:
         """Return the name and the size of the file of *place*, None if none was finished."""
         return self._files.get(place)
 
-    def begun(self, place: Place, size_bytes: int) -> Held:
+    def begun(self, place: Place, size_bytes: int) -> PartialState:
         """Return what *size_bytes* of an unfinished file of *place* are worth."""
         validator, total = self._begun.get(place, (None, None))
         if not size_bytes or validator is None or (total is not None and size_bytes > total):
             return NOTHING
-        return Held(size_bytes, validator, total)
+        return PartialState(size_bytes, validator, total)
 
     def owner(self, name: str) -> Place | None:
         """Return whose file *name* is, or one that some systems take for it."""
@@ -87,13 +87,13 @@ class Manifest:
 
     def begin(self, place: Place, validator: str | None, total: int | None) -> None:
         """Note which version of a file its first bytes are of; they are written after this."""
-        self._append(_Line(*place, validator=validator, total=total))
+        self._append(_IndexLine(*place, validator=validator, total=total))
 
     def finish(self, place: Place, name: str, size_bytes: int) -> None:
         """Note a file that is whole and in its place."""
-        self._append(_Line(*place, name=name, size=size_bytes))
+        self._append(_IndexLine(*place, name=name, size=size_bytes))
 
-    def _append(self, line: _Line) -> None:
+    def _append(self, line: _IndexLine) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(self._path, flags, 0o600)
         try:
@@ -110,7 +110,7 @@ class Manifest:
             with suppress(msgspec.DecodeError, UnicodeDecodeError):
                 self._note(_DECODER.decode(text))
 
-    def _note(self, line: _Line) -> None:
+    def _note(self, line: _IndexLine) -> None:
         place = (line.job, line.index)
         if line.name is None:
             self._begun[place] = (line.validator, line.total)

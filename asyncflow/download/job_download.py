@@ -11,29 +11,29 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncflow.download.file_download import Fetch, Target
+from asyncflow.download.file_download import FileDownload, FileTarget
 from asyncflow.download.file_names import NameFacts, identity
 from asyncflow.download.file_types import checked_format
 from asyncflow.download.folder_index import Place, job_key
-from asyncflow.download.partial_file import Part
+from asyncflow.download.partial_file import PartialFile
 from asyncflow.download.policy import check_ended, is_expired, is_offered, offered_again, pause_before
 from asyncflow.download.range_responses import NOTHING
 from asyncflow.download.results import DownloadProgress, JobFiles, MediaFile
 from asyncflow.download.sidecar import write_sidecar
-from asyncflow.download.target_folder import FATAL, Kept
+from asyncflow.download.target_folder import FATAL, StoredFile
 from asyncflow.errors import AsyncflowError, DownloadError, LinkExpiredError, UsageError
-from asyncflow.events import Problem
+from asyncflow.events import ErrorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.download.file_download import Limits
+    from asyncflow.download.file_download import DownloadLimits
     from asyncflow.download.file_names import Template
-    from asyncflow.download.media_transport import Carrier
-    from asyncflow.download.target_folder import Folder
+    from asyncflow.download.media_transport import MediaTransport
+    from asyncflow.download.target_folder import TargetFolder
     from asyncflow.records import Job
 
-__all__ = ["Seams", "Work"]
+__all__ = ["DownloadHooks", "JobDownload"]
 
 _LOCK_PAUSE = 0.25
 _PROGRESS_BYTES = 1024
@@ -44,7 +44,7 @@ _REFUSALS = frozenset({"unauthorized", "payment_required", "insufficient_credits
 
 
 @dataclass(frozen=True, slots=True)
-class Seams:
+class DownloadHooks:
     """Plain callables: *read* a job by its id, *fresh_url* for an asset's id, and who wants to hear of progress."""
 
     read: Callable[[str], Awaitable[Job]] | None = None
@@ -52,16 +52,16 @@ class Seams:
     on_progress: Callable[[DownloadProgress], None] | None = None
 
 
-class Work:
+class JobDownload:
     """Fetches the files of a job; what it needs for that is the same for all jobs."""
 
     def __init__(
         self,
-        folder: Folder,
+        folder: TargetFolder,
         template: Template,
-        limits: Limits,
-        seams: Seams,
-        carrier: Carrier,
+        limits: DownloadLimits,
+        seams: DownloadHooks,
+        carrier: MediaTransport,
         *,
         max_retries: int,
         has_sidecar: bool,
@@ -91,7 +91,7 @@ class Work:
                 check_ended(job)
         except AsyncflowError as error:
             _raise_if_it_concerns_all(error)
-            return JobFiles(job_id, error=Problem.of(error))
+            return JobFiles(job_id, error=ErrorInfo.of(error))
         return job
 
     async def media(self, job: Job, index: int) -> MediaFile:
@@ -102,10 +102,10 @@ class Work:
             return MediaFile(index, media.kind, "missing", reasons=media.reasons)
         self.active += 1
         try:
-            file = await _File(self, job, index).get()
+            file = await MediaDownload(self, job, index).get()
         except AsyncflowError as error:
             _raise_if_it_concerns_all(error)
-            file = MediaFile(index, media.kind, "failed", error=Problem.of(error))
+            file = MediaFile(index, media.kind, "failed", error=ErrorInfo.of(error))
         finally:
             self.active -= 1
         self.counts[file.state] += 1
@@ -121,7 +121,7 @@ class Work:
                 await self.carrier.pool.do(self.folder.sync)
         except DownloadError as error:
             _raise_if_it_concerns_all(error)
-            return JobFiles(job.job_id, tuple(files), error=Problem.of(error))
+            return JobFiles(job.job_id, tuple(files), error=ErrorInfo.of(error))
         return JobFiles(job.job_id, tuple(files), sidecar=sidecar)
 
     async def _read(self, job_id: str) -> Job:
@@ -130,10 +130,10 @@ class Work:
         return await self.seams.read(job_id)
 
 
-class _File:
+class MediaDownload:
     """One media of *job* on its way."""
 
-    def __init__(self, work: Work, job: Job, index: int) -> None:
+    def __init__(self, work: JobDownload, job: Job, index: int) -> None:
         self._work = work
         self._job = job
         self._index = index
@@ -145,10 +145,10 @@ class _File:
     async def get(self) -> MediaFile:
         """Return the file, fetched if it was not there."""
         part = await self._claim()
-        if isinstance(part, Kept):
+        if isinstance(part, StoredFile):
             return self._file(part, is_new=False)
-        target = Target(self._place, part, self._name_as, self._work.template.is_telling, self._received)
-        fetch = Fetch(self._work.carrier, self._work.folder, self._work.limits, target)
+        target = FileTarget(self._place, part, self._name_as, self._work.template.is_telling, self._received)
+        fetch = FileDownload(self._work.carrier, self._work.folder, self._work.limits, target)
         try:
             kept = await self._inline(fetch) if self._media.encoded is not None else await self._fetch(fetch, part)
         except DownloadError as error:
@@ -163,7 +163,7 @@ class _File:
                 await self._work.carrier.pool.do_at_last(part.let_go)
         return self._file(kept, is_new=not fetch.is_adopted)
 
-    async def _claim(self) -> Kept | Part:
+    async def _claim(self) -> StoredFile | PartialFile:
         """Return the file or its part; waits while another process is at work on it."""
         work, digest = self._work, self._facts.digest
         seen, since = -1, anyio.current_time()
@@ -183,11 +183,11 @@ class _File:
                 raise DownloadError("another process holds the file and does not go on with it", reason="locked", transient=True)
             await anyio.sleep(_LOCK_PAUSE)
 
-    async def _inline(self, fetch: Fetch) -> Kept:
+    async def _inline(self, fetch: FileDownload) -> StoredFile:
         content = await self._work.carrier.pool.do(lambda: self._media.content)
         return await fetch.inline(content or b"")
 
-    async def _fetch(self, fetch: Fetch, part: Part) -> Kept:
+    async def _fetch(self, fetch: FileDownload, part: PartialFile) -> StoredFile:
         work, failures, best = self._work, 0, part.held.size_bytes
         url = await self._first_url()
         while True:
@@ -251,7 +251,7 @@ class _File:
         if on_progress is not None:
             on_progress(DownloadProgress(self._job.job_id, self._index, at, total_bytes))
 
-    def _file(self, kept: Kept, *, is_new: bool) -> MediaFile:
+    def _file(self, kept: StoredFile, *, is_new: bool) -> MediaFile:
         return MediaFile(self._index, self._media.kind, "fetched" if is_new else "present", kept.path, kept.size_bytes)
 
 
@@ -260,7 +260,7 @@ def _raise_if_it_concerns_all(error: AsyncflowError) -> None:
         raise error
 
 
-def _let_go(claiming: asyncio.Future[Kept | Part | None]) -> None:
+def _let_go(claiming: asyncio.Future[StoredFile | PartialFile | None]) -> None:
     """Close a part that came when nobody waited for it any more."""
-    if not claiming.cancelled() and claiming.exception() is None and isinstance(part := claiming.result(), Part):
+    if not claiming.cancelled() and claiming.exception() is None and isinstance(part := claiming.result(), PartialFile):
         part.let_go()

@@ -18,7 +18,7 @@ import anyio
 from yarl import URL
 
 from asyncflow.download.address_policy import check_link, refused_zone, zone_of, zone_of_host
-from asyncflow.download.thread_pool import Pool
+from asyncflow.download.thread_pool import ThreadPool
 from asyncflow.errors import AsyncflowError, DownloadError, TransportError, UsageError
 from asyncflow.redaction import redact
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from asyncflow.download.address_policy import Zone
 
-__all__ = ["Carrier", "no_answer"]
+__all__ = ["MediaTransport", "no_answer"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ class _ForbiddenAddressError(OSError):
         self.zone: Zone = zone
 
 
-class Carrier:
+class MediaTransport:
     """Connections to media hosts, and the threads that write what they send; shared by all downloads of a client.
 
     *base_url* is the service's. Links must be https and lead to public addresses; if the service is spoken to by http, so may be
@@ -58,7 +58,7 @@ class Carrier:
     """
 
     def __init__(self, base_url: str = "https://api.useapi.net", *, ssl_context: ssl.SSLContext | None = None) -> None:
-        self.pool: Pool = Pool()
+        self.pool: ThreadPool = ThreadPool()
         self._base = URL(base_url)
         self._ssl = ssl_context
         self._zones: set[Zone] = {"public"}

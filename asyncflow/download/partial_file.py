@@ -11,12 +11,12 @@ from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING, TypeVar
 
-from asyncflow.download.range_responses import NOTHING, Held
+from asyncflow.download.range_responses import NOTHING, PartialState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Part", "Write", "open_locked", "write_all"]
+__all__ = ["PartialFile", "Write", "open_locked", "write_all"]
 
 T = TypeVar("T")
 Write = Callable[[int, Sequence[bytes]], None]
@@ -47,7 +47,7 @@ def write_all(descriptor: int, pieces: Sequence[bytes]) -> None:
             views[first] = views[first][written:]
 
 
-class Part:
+class PartialFile:
     """The file at *path*, open as *descriptor* and locked. `held` is what its bytes are worth.
 
     What belongs together is done by `guarded`, so that whoever lets go of the file waits for a thread that is still at it:
@@ -56,7 +56,7 @@ class Part:
 
     def __init__(self, path: Path, descriptor: int, write: Write) -> None:
         self.path: Path = path
-        self.held: Held = NOTHING
+        self.held: PartialState = NOTHING
         self._descriptor = descriptor
         self._write = write
         self._busy = RLock()
@@ -150,7 +150,7 @@ class Part:
         return True
 
 
-def open_locked(path: Path, write: Write = write_all, *, mode: int = 0o666) -> Part | None:
+def open_locked(path: Path, write: Write = write_all, *, mode: int = 0o666) -> PartialFile | None:
     """Open the part at *path*, or make it; None if another process has it locked. OSError if the system refuses."""
     for _ in range(_TRIES):
         try:
@@ -165,7 +165,7 @@ def open_locked(path: Path, write: Write = write_all, *, mode: int = 0o666) -> P
                 os.close(descriptor)
                 return None
             if _is_that_file(path, descriptor):
-                return Part(path, descriptor, write)
+                return PartialFile(path, descriptor, write)
         except BaseException:
             os.close(descriptor)
             raise

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-__all__ = ["AFRESH", "NOTHING", "WHOLE", "Body", "Held", "judge", "request_headers", "retry_after", "validator_of"]
+__all__ = ["AFRESH", "NOTHING", "WHOLE", "Body", "PartialState", "judge", "request_headers", "retry_after", "validator_of"]
 
 _CONTENT_RANGE = re.compile(r"bytes\s+(?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.IGNORECASE)
 _LENGTH = re.compile(r"\d{1,18}")
@@ -33,7 +33,7 @@ _LONGEST_PAUSE = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PartialState:
     """What there is of a file: so many bytes of the version that *validator* names, out of *total_bytes* (None: not known)."""
 
     size_bytes: int = 0
@@ -56,7 +56,7 @@ class Body:
     validator: str | None
 
 
-class _Verdict:
+class RangeVerdict:
     """A verdict without further facts."""
 
     def __init__(self, name: str) -> None:
@@ -66,14 +66,14 @@ class _Verdict:
         return self._name
 
 
-WHOLE = _Verdict("WHOLE")
+WHOLE = RangeVerdict("WHOLE")
 """The host confirms that what is held is all of the file."""
-AFRESH = _Verdict("AFRESH")
+AFRESH = RangeVerdict("AFRESH")
 """The answer is of no use, and what is held neither: ask for the whole."""
-NOTHING = Held()
+NOTHING = PartialState()
 
 
-def request_headers(held: Held) -> dict[str, str]:
+def request_headers(held: PartialState) -> dict[str, str]:
     """Return the headers that ask for what is missing; never for a compressed form, whose bytes would not be the file's."""
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
     if held.is_resumable and held.validator is not None:
@@ -92,7 +92,7 @@ def validator_of(headers: Mapping[str, str]) -> str | None:
     return headers["Last-Modified"]
 
 
-def judge(status: int, headers: Mapping[str, str], held: Held, *, most_bytes: int) -> Body | _Verdict:
+def judge(status: int, headers: Mapping[str, str], held: PartialState, *, most_bytes: int) -> Body | RangeVerdict:
     """Return what the answer to a request for what is missing of *held* is worth.
 
     Raises `LinkExpiredError` if the link is refused, `ServiceError` (transient) if the host fails, and `DownloadError` if the
@@ -127,7 +127,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(float(text), _LONGEST_PAUSE) if _LENGTH.fullmatch(text) else None
 
 
-def _judge_part(headers: Mapping[str, str], held: Held) -> Body | _Verdict:
+def _judge_part(headers: Mapping[str, str], held: PartialState) -> Body | RangeVerdict:
     if not held.is_resumable:
         raise DownloadError("the media host sent a part of the file unasked", reason="wrong_answer", status=206)
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
@@ -142,7 +142,7 @@ def _judge_part(headers: Mapping[str, str], held: Held) -> Body | _Verdict:
     return Body(first, last - first + 1, total, held.validator)
 
 
-def _judge_no_part(headers: Mapping[str, str], held: Held) -> _Verdict:
+def _judge_no_part(headers: Mapping[str, str], held: PartialState) -> RangeVerdict:
     found = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
     is_whole = found is not None and found[1] is None and found[3] == str(held.size_bytes) == str(held.total_bytes)
     return WHOLE if is_whole else AFRESH

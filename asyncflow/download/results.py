@@ -5,16 +5,16 @@ Pure: no clock, no I/O, no asyncio. All are frozen structs that go through JSON 
 
 from typing import Literal
 
-from asyncflow.events import Problem
+from asyncflow.events import ErrorInfo
 from asyncflow.redaction import digest, one_line
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 
 __all__ = ["DownloadProgress", "DownloadStats", "FileState", "JobFiles", "MediaFile"]
 
 FileState = Literal["fetched", "present", "missing", "failed"]
 
 
-class MediaFile(Discreet, frozen=True, gc=False, omit_defaults=True):
+class MediaFile(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """What became of one media of a job; *index* counts from 1, in the order of `job.media`.
 
     *state* is "fetched" where the file was written now, "present" where an earlier run had fetched it, "missing" where the job
@@ -27,7 +27,7 @@ class MediaFile(Discreet, frozen=True, gc=False, omit_defaults=True):
     state: FileState
     path: str | None = None
     size_bytes: int = 0
-    error: Problem | None = None
+    error: ErrorInfo | None = None
     reasons: tuple[str, ...] = ()
 
     @property
@@ -40,7 +40,7 @@ class MediaFile(Discreet, frozen=True, gc=False, omit_defaults=True):
         return one_line(f"<MediaFile {self.index} {self.kind} {self.state}{cause}>")
 
 
-class JobFiles(Discreet, frozen=True, gc=False, omit_defaults=True):
+class JobFiles(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """All files of one job. *error* says why there are none to speak of: the job cannot be read, or still runs.
 
     *sidecar* is the path of the record that was asked for, if one was.
@@ -48,11 +48,11 @@ class JobFiles(Discreet, frozen=True, gc=False, omit_defaults=True):
 
     job_id: str
     files: tuple[MediaFile, ...] = ()
-    error: Problem | None = None
+    error: ErrorInfo | None = None
     sidecar: str | None = None
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[ErrorInfo, ...]:
         """What went wrong, for the job as a whole and for its files; a file that the job never had is none."""
         found = (self.error, *(file.error for file in self.files))
         return tuple(problem for problem in found if problem is not None)
@@ -62,7 +62,7 @@ class JobFiles(Discreet, frozen=True, gc=False, omit_defaults=True):
         return one_line(f"<JobFiles {digest(self.job_id)} {there} of {len(self.files)}>")
 
 
-class DownloadProgress(Discreet, frozen=True, gc=False):
+class DownloadProgress(RedactedStruct, frozen=True, gc=False):
     """How far one file is: *received_bytes* of *total_bytes* (None where the media host does not say), earlier runs included."""
 
     job_id: str
@@ -74,7 +74,7 @@ class DownloadProgress(Discreet, frozen=True, gc=False):
         return f"<DownloadProgress {digest(self.job_id)}-{self.index} {self.received_bytes} of {self.total_bytes}>"
 
 
-class DownloadStats(Discreet, frozen=True, gc=False):
+class DownloadStats(RedactedStruct, frozen=True, gc=False):
     """How a download is doing: jobs done and *jobs_waiting* (those under way included), files by state, bytes received now."""
 
     jobs_done: int

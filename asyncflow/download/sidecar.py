@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from asyncflow.download.results import MediaFile
-    from asyncflow.download.target_folder import Folder
+    from asyncflow.download.target_folder import TargetFolder
     from asyncflow.records import Job, Media
 
 __all__ = ["sidecar_content", "write_sidecar"]
@@ -27,7 +27,7 @@ __all__ = ["sidecar_content", "write_sidecar"]
 _NAME = Template("{service}-{created:%Y%m%d-%H%M%S}-{digest}.{ext}")
 
 
-def write_sidecar(folder: Folder, job: Job, files: Sequence[MediaFile]) -> str | None:
+def write_sidecar(folder: TargetFolder, job: Job, files: Sequence[MediaFile]) -> str | None:
     """Write the sidecar of *job* into *folder*, or anew; return its path, None if another process writes it. It blocks."""
     facts = NameFacts.of(job)
     place = (job_key(identity(job)), 0)

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from asyncflow.download.file_names import numbered
 from asyncflow.download.file_types import HEAD_BYTES
-from asyncflow.download.folder_index import Manifest, Place
-from asyncflow.download.partial_file import Part, open_locked, write_all
+from asyncflow.download.folder_index import FolderIndex, Place
+from asyncflow.download.partial_file import PartialFile, open_locked, write_all
 from asyncflow.errors import DownloadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncflow.download.partial_file import Write
-    from asyncflow.download.range_responses import Held
+    from asyncflow.download.range_responses import PartialState
 
-__all__ = ["FATAL", "Folder", "Kept", "disk_error"]
+__all__ = ["FATAL", "StoredFile", "TargetFolder", "disk_error"]
 
 FATAL = frozenset({"full", "unwritable", "not_a_folder", "disk_error"})
 """The reasons for which no other file of the folder would fare better."""
@@ -46,21 +46,21 @@ _WORDS = {
 }
 
 
-class Kept(NamedTuple):
+class StoredFile(NamedTuple):
     """A file that is there."""
 
     path: str
     size_bytes: int
 
 
-class Folder:
+class TargetFolder:
     """The folder at *path*, made if it is missing. *write* writes to a descriptor."""
 
     def __init__(self, path: str | os.PathLike[str], *, write: Write = write_all) -> None:
         # As it is now: whoever changes the working directory later means another one.
         self.path: Path = Path(path).absolute()
         self._write = write
-        self._manifest = Manifest(self.path)
+        self._manifest = FolderIndex(self.path)
         self._lock = Lock()
 
     def prepare(self) -> None:
@@ -72,7 +72,7 @@ class Folder:
         except OSError as error:
             raise self.error(error) from error
 
-    def claim(self, place: Place, digest: str) -> Kept | Part | None:
+    def claim(self, place: Place, digest: str) -> StoredFile | PartialFile | None:
         """Return the file of *place* if it is there, else its part, locked; None if another process works on it."""
         kept = self.kept(place)
         if kept is not None:
@@ -103,7 +103,7 @@ class Folder:
         except OSError:
             return -1
 
-    def kept(self, place: Place) -> Kept | None:
+    def kept(self, place: Place) -> StoredFile | None:
         """Return the file of *place* if it is there, as large as it was written."""
         with self._lock:
             try:
@@ -116,14 +116,14 @@ class Folder:
         name, size = found
         return self._file(name, size)
 
-    def begin(self, part: Part, place: Place, held: Held) -> None:
+    def begin(self, part: PartialFile, place: Place, held: PartialState) -> None:
         """Empty *part* for the version of the file that *held* names."""
         part.truncate()
         with self._lock:
             self._manifest.begin(place, held.validator, held.total_bytes)
         part.held = held
 
-    def adopt(self, place: Place, name: str, size_bytes: int) -> Kept | None:
+    def adopt(self, place: Place, name: str, size_bytes: int) -> StoredFile | None:
         """Return the file called *name* if it is as large as that of *place* and nobody else's: so a lost manifest is mended."""
         with self._lock:
             if self._manifest.owner(name) not in {None, place}:
@@ -133,7 +133,7 @@ class Folder:
                 self._manifest.finish(place, name, size_bytes)
             return kept
 
-    def finish(self, part: Part, place: Place, name_as: Callable[[bytes], str]) -> Kept:
+    def finish(self, part: PartialFile, place: Place, name_as: Callable[[bytes], str]) -> StoredFile:
         """Give *part* its name, which *name_as* makes of its first bytes, and close it."""
         size = part.size()
         wanted = name_as(part.head(HEAD_BYTES))
@@ -141,9 +141,9 @@ class Folder:
         name = self._place(part, place, wanted)
         with self._lock:
             self._manifest.finish(place, name, size)
-        return Kept(str(self.path / name), size)
+        return StoredFile(str(self.path / name), size)
 
-    def write_sidecar(self, place: Place, digest: str, name: str, content: bytes) -> Kept | None:
+    def write_sidecar(self, place: Place, digest: str, name: str, content: bytes) -> StoredFile | None:
         """Write *content* to the file *name* of *place*, or in the place of an older one; None if another process does it."""
         try:
             part = open_locked(self.path / f"{digest}-{place[1]}.part", self._write, mode=0o600)
@@ -166,7 +166,7 @@ class Folder:
                 self._manifest.finish(place, name, len(content))
         except OSError as error:
             raise self.error(error) from error
-        return Kept(str(self.path / name), len(content))
+        return StoredFile(str(self.path / name), len(content))
 
     def sync(self) -> None:
         """Have the names of the files on the disk, where the system knows how."""
@@ -183,15 +183,15 @@ class Folder:
         """Return what *error* means for a download into this folder."""
         return disk_error(error, self.path.name)
 
-    def _file(self, name: str, size_bytes: int) -> Kept | None:
+    def _file(self, name: str, size_bytes: int) -> StoredFile | None:
         path = self.path / name
         try:
             found = path.stat(follow_symlinks=False)
         except OSError:
             return None
-        return Kept(str(path), size_bytes) if stat.S_ISREG(found.st_mode) and found.st_size == size_bytes else None
+        return StoredFile(str(path), size_bytes) if stat.S_ISREG(found.st_mode) and found.st_size == size_bytes else None
 
-    def _place(self, part: Part, place: Place, name: str) -> str:
+    def _place(self, part: PartialFile, place: Place, name: str) -> str:
         """Move *part* to *name*, or to the first number behind it that is free."""
         for number in range(1, _MOST_NUMBERS):
             candidate = name if number == 1 else numbered(name, number)

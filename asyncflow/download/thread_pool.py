@@ -11,14 +11,14 @@ from asyncflow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Pool"]
+__all__ = ["ThreadPool"]
 
 T = TypeVar("T")
 
 _THREADS = 8
 
 
-class Pool:
+class ThreadPool:
     """Threads that are started when they are first needed, and go when what they were given is done."""
 
     def __init__(self, threads: int = _THREADS) -> None:

@@ -14,7 +14,7 @@ import msgspec
 from asyncflow.errors import JournalError, WaitTimeoutError, error_class
 from asyncflow.events import Abandoned, Changed, Ended, Event
 from asyncflow.journal import submissions as submits
-from asyncflow.journal.operations import Added, Begun, Discarded, Handled, Learned, Reported, Settled
+from asyncflow.journal.operations import AckEvents, AddJobs, BeginSubmit, DiscardJobs, FinishSubmit, RecordEvent, SavePolicy
 from asyncflow.journal.schema import check, migrate, transaction
 from asyncflow.journal.sqlite_errors import refusal
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from asyncflow.events import Submission
-    from asyncflow.journal.operations import Fact
+    from asyncflow.events import SubmitResult
+    from asyncflow.journal.operations import JournalOperation
 
 __all__ = ["Database", "connect", "translated"]
 
@@ -98,22 +98,22 @@ class Database:
 
     # -- what a watch writes ---------------------------------------------------------------------------------------------
 
-    def write(self, facts: Iterable[Fact]) -> list[Any]:
+    def write(self, facts: Iterable[JournalOperation]) -> list[Any]:
         """Write *facts*, all or none, durably; return the answer to each. `JournalError` if that fails."""
         with translated(self._path), transaction(self._connection):
             return self._write(facts)
 
-    def _write(self, facts: Iterable[Fact]) -> list[Any]:
+    def _write(self, facts: Iterable[JournalOperation]) -> list[Any]:
         """Write reports and acknowledgements in large pieces, as long as nothing depends on their order."""
         answers: list[Any] = []
-        reports: list[Reported] = []
+        reports: list[RecordEvent] = []
         handled: dict[str, None] = {}
         for fact in facts:
             answer = None
             match fact:
-                case Reported(event) if event.key[0] not in handled:
+                case RecordEvent(event) if event.key[0] not in handled:
                     reports.append(fact)
-                case Handled(job_ids):
+                case AckEvents(job_ids):
                     handled |= dict.fromkeys(job_ids)
                 case _:
                     self._report(reports, handled)
@@ -123,23 +123,23 @@ class Database:
         self._report(reports, handled)
         return answers
 
-    def _do(self, fact: Fact) -> list[str] | None:
+    def _do(self, fact: JournalOperation) -> list[str] | None:
         match fact:
-            case Added(job_ids, at):
+            case AddJobs(job_ids, at):
                 return self._add(job_ids, at.timestamp())
-            case Discarded(job_ids):
+            case DiscardJobs(job_ids):
                 self._execute(_DISCARD, [(job_id,) for job_id in job_ids])
-            case Begun(submission):
+            case BeginSubmit(submission):
                 submits.begin(self._connection, submission)
-            case Settled(submission, at):
+            case FinishSubmit(submission, at):
                 submits.settle(self._connection, submission)
                 if submission.job_id is not None:
                     self._add([submission.job_id], at.timestamp())
-            case Learned(state):
+            case SavePolicy(state):
                 self._connection.execute(_LEARN, (msgspec.json.encode(state),))
-            case Reported():
+            case RecordEvent():
                 self._report([fact], ())
-            case Handled(job_ids):
+            case AckEvents(job_ids):
                 self._report((), job_ids)
         return None
 
@@ -149,7 +149,7 @@ class Database:
         over = {job_id for (job_id,) in self._execute(_OVER, [(job_id,) for job_id in fit])}
         return [job_id for job_id in job_ids if job_id not in over]
 
-    def _report(self, reports: Iterable[Reported], handled: Iterable[str]) -> None:
+    def _report(self, reports: Iterable[RecordEvent], handled: Iterable[str]) -> None:
         changes: list[Row] = []
         endings: list[Row] = []
         over: list[Row] = []
@@ -221,7 +221,7 @@ class Database:
         with self._reading():
             return submits.job_ids(self._connection)
 
-    def recall(self, key: str) -> Submission | None:
+    def recall(self, key: str) -> SubmitResult | None:
         """Return what is known of the line called *key*."""
         with self._reading():
             return submits.recall(self._connection, key)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from asyncflow.events import Event
 from asyncflow.redaction import digest, one_line
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 
 __all__ = ["STATES", "JournalEntry", "State"]
 
@@ -16,7 +16,7 @@ State = Literal["watched", "ended", "handled"]
 STATES: tuple[State, ...] = ("watched", "ended", "handled")
 
 
-class JournalEntry(Discreet, frozen=True, gc=False, omit_defaults=True):
+class JournalEntry(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """A job in a journal, in a form that goes through JSON and back.
 
     *state* is "watched" until the job has ended, then "ended", and "handled" once the ending was acknowledged. *status* is the

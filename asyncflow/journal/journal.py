@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from asyncflow.errors import JournalError, UsageError
 from asyncflow.journal.database import Database
-from asyncflow.journal.operations import Added, Begun, Discarded, Handled, Learned, Reported, Settled
+from asyncflow.journal.operations import AckEvents, AddJobs, BeginSubmit, DiscardJobs, FinishSubmit, RecordEvent, SavePolicy
 from asyncflow.journal.reader import read_entries, read_submissions
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from datetime import datetime
 
-    from asyncflow.events import Event, Submission
+    from asyncflow.events import Event, SubmitResult
     from asyncflow.journal.entry import JournalEntry
-    from asyncflow.journal.operations import Fact
+    from asyncflow.journal.operations import JournalOperation
 
 __all__ = ["Journal"]
 
 T = TypeVar("T")
-Told = tuple["Fact", "Future[list[str] | None] | None"]
+Told = tuple["JournalOperation", "Future[list[str] | None] | None"]
 Resumed = tuple[list[str], dict[str, Any] | None]
 
 _log = logging.getLogger("asyncflow.journal")
@@ -49,7 +49,7 @@ class Journal:
     acknowledged, then watches what has not ended; ids that have ended are not watched again before they are pruned.
 
     *on_error* says what a watch does when its journal cannot be opened or written: "stop" raises the `JournalError` out of the
-    iteration, "go_on" logs it, keeps it as `failure` and watches on without a journal. *max_bytes* bounds the file.
+    iteration, "continue" logs it, keeps it as `failure` and watches on without a journal. *max_bytes* bounds the file.
 
     The file is made for its owner's eyes only, since job ids and records are personal data; tokens never get into it. It serves
     one watch at a time: a second one is refused, in this process and in any other. Nothing is opened before the watch starts,
@@ -57,9 +57,9 @@ class Journal:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, on_error: Literal["stop", "go_on"] = "stop", max_bytes: int | None = None
+        self, path: str | os.PathLike[str], *, on_error: Literal["stop", "continue"] = "stop", max_bytes: int | None = None
     ) -> None:
-        if on_error not in {"stop", "go_on"}:
+        if on_error not in {"stop", "continue"}:
             raise UsageError("on_error is 'stop' or 'go_on'")
         # The file itself, so that whoever comes by another link meets the same lock.
         self.path: Path = Path(path).resolve()
@@ -81,7 +81,7 @@ class Journal:
         """Yield what the journal says of each job, in the order of adding. It may be in use; `JournalError` if it is none."""
         return read_entries(self.path)
 
-    def submissions(self) -> Iterator[Submission]:
+    def submissions(self) -> Iterator[SubmitResult]:
         """Yield the lines that were submitted with this journal, in the order in which they first went out.
 
         One whose answer was never noted is "unknown", whatever a batch that still runs may make of it.
@@ -139,7 +139,7 @@ class Journal:
         Cancelled, it may still note them; they are watched when the journal is opened next.
         """
         promise: Future[list[str] | None] = Future()
-        if not self._put(Added(job_ids, at), promise):
+        if not self._put(AddJobs(job_ids, at), promise):
             return job_ids
         noted = await _result(promise)
         return job_ids if noted is None else noted
@@ -164,44 +164,44 @@ class Journal:
         nothing: list[str] = []
         return await _result(self._executor.submit(self._ask, lambda database: database.submitted(), nothing))
 
-    async def recall(self, key: str) -> Submission | None:
+    async def recall(self, key: str) -> SubmitResult | None:
         """Return what an earlier batch left of the line called *key*, None if it is new."""
         if self._executor is None or self._closing is not None:
             return None
-        nothing: Submission | None = None
+        nothing: SubmitResult | None = None
         return await _result(self._executor.submit(self._ask, lambda database: database.recall(key), nothing))
 
-    async def begin(self, line: Submission) -> None:
+    async def begin(self, line: SubmitResult) -> None:
         """Note, durably, that the request of *line* is about to go out. `JournalError` if that cannot be noted."""
         promise: Future[list[str] | None] = Future()
-        if self._put(Begun(line), promise):
+        if self._put(BeginSubmit(line), promise):
             await _result(promise)
         elif self._stops:
             raise self.failure or UsageError("this journal is closed")
 
-    async def settle(self, line: Submission, at: datetime) -> None:
+    async def settle(self, line: SubmitResult, at: datetime) -> None:
         """Note, durably, what became of *line*, and its job as one to be watched. Cancelled, it is noted all the same."""
         promise: Future[list[str] | None] = Future()
-        if self._put(Settled(line, at), promise):
+        if self._put(FinishSubmit(line, at), promise):
             await _result(promise)
 
     # -- for a watch: what it does not wait for --------------------------------------------------------------------------
 
     def report(self, event: Event, at: datetime) -> None:
         """Note a change of status or an ending."""
-        self._put(Reported(event, at))
+        self._put(RecordEvent(event, at))
 
     def acknowledge(self, job_ids: Sequence[str]) -> None:
         """Note that the endings of these jobs were handled."""
-        self._put(Handled(job_ids))
+        self._put(AckEvents(job_ids))
 
     def discard(self, job_ids: Sequence[str]) -> None:
         """Forget these jobs, unless they have ended."""
-        self._put(Discarded(job_ids))
+        self._put(DiscardJobs(job_ids))
 
     def learn(self, state: dict[str, Any]) -> None:
         """Keep what the polling policy has learned."""
-        self._put(Learned(state))
+        self._put(SavePolicy(state))
 
     def close_soon(self) -> None:
         """Do as `aclose`, without waiting for it."""
@@ -213,7 +213,7 @@ class Journal:
 
     # -- the queue -------------------------------------------------------------------------------------------------------
 
-    def _put(self, fact: Fact, promise: Future[list[str] | None] | None = None) -> bool:
+    def _put(self, fact: JournalOperation, promise: Future[list[str] | None] | None = None) -> bool:
         """Have *fact* be part of the next commit, at once if its answer is promised; return False if there is none to come."""
         with self._lock:
             if self._closing is not None or self.failure is not None:

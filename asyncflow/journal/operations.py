@@ -11,54 +11,54 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from asyncflow.events import Event, Submission
+    from asyncflow.events import Event, SubmitResult
 
-__all__ = ["Added", "Begun", "Discarded", "Fact", "Handled", "Learned", "Reported", "Settled"]
+__all__ = ["AckEvents", "AddJobs", "BeginSubmit", "DiscardJobs", "FinishSubmit", "JournalOperation", "RecordEvent", "SavePolicy"]
 
 
-class Added(NamedTuple):
+class AddJobs(NamedTuple):
     """Ids to be watched; the answer is which of them have not ended."""
 
     job_ids: Sequence[str]
     at: datetime
 
 
-class Reported(NamedTuple):
+class RecordEvent(NamedTuple):
     """A change of status or an ending."""
 
     event: Event
     at: datetime
 
 
-class Handled(NamedTuple):
+class AckEvents(NamedTuple):
     """Endings that were acknowledged."""
 
     job_ids: Sequence[str]
 
 
-class Discarded(NamedTuple):
+class DiscardJobs(NamedTuple):
     """Jobs that are not to be watched any more."""
 
     job_ids: Sequence[str]
 
 
-class Learned(NamedTuple):
+class SavePolicy(NamedTuple):
     """The state of a polling policy."""
 
     state: dict[str, Any]
 
 
-class Begun(NamedTuple):
+class BeginSubmit(NamedTuple):
     """A line whose request is about to go out."""
 
-    submission: Submission
+    submission: SubmitResult
 
 
-class Settled(NamedTuple):
+class FinishSubmit(NamedTuple):
     """What became of a line that went out; its job is to be watched."""
 
-    submission: Submission
+    submission: SubmitResult
     at: datetime
 
 
-Fact = Added | Reported | Handled | Discarded | Learned | Begun | Settled
+JournalOperation = AddJobs | RecordEvent | AckEvents | DiscardJobs | SavePolicy | BeginSubmit | FinishSubmit

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from asyncflow.events import Submission
+    from asyncflow.events import SubmitResult
 
 __all__ = ["read_entries", "read_submissions"]
 
@@ -75,7 +75,7 @@ def read_entries(path: Path) -> Iterator[JournalEntry]:
             )
 
 
-def read_submissions(path: Path) -> Iterator[Submission]:
+def read_submissions(path: Path) -> Iterator[SubmitResult]:
     """Yield the lines that went out with the journal at *path*, in that order, as of this moment."""
     with ExitStack() as stack, translated(path, TypeError):
         connection, version = _open(path, stack)

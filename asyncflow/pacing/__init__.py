@@ -19,6 +19,6 @@ when the next one may go, and all of them must agree:
 
 from asyncflow.pacing.fair_queue import Priority
 from asyncflow.pacing.pacer import Pacer, PacerStats
-from asyncflow.pacing.permit import Prepayment, prepaid
+from asyncflow.pacing.permit import Permit, prepaid
 
-__all__ = ["Pacer", "PacerStats", "Prepayment", "Priority", "prepaid"]
+__all__ = ["Pacer", "PacerStats", "Permit", "Priority", "prepaid"]

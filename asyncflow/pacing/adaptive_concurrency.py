@@ -12,7 +12,7 @@ _IN_A_ROW = 3
 _STUCK = 0.5
 
 
-class Room:
+class AdaptiveConcurrency:
     """A learned limit under *hard*: narrowed while latency climbs, but not for good if narrowing does not help.
 
     It begins with eight, and doubles when it was full in three batches of answers in a row, or when no answer came for half a

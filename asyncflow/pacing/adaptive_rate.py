@@ -16,7 +16,7 @@ _QUICKEST_CAUTION, _SLOWEST_CAUTION = 20.0, 600.0
 _FASTEST_CREEP = 0.1
 
 
-class Spacing:
+class AdaptiveRate:
     """Slots a learned gap apart, with *hard* (starts a second, None: no limit) as the ceiling that no luck lifts.
 
     Up to `fast_below` the rate doubles each second. After a 429 it comes back to nine tenths of the ceiling in half a *caution*,

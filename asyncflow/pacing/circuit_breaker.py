@@ -5,7 +5,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 _GOLDEN = 0.618033988749895
 
 
-class Circuit:
+class CircuitBreaker:
     """Opens after eight failures with no answer between; two failures in a hundred would take millennia to come in eights.
 
     *phase* (0 to 1) is where the spread of the pauses begins.

@@ -20,7 +20,7 @@ class Priority(IntEnum):
 _BITS = tuple(1 << priority for priority in Priority)
 
 
-class _Line:
+class _WaitList:
     """Those who wait within one class, in turn; every other start is that of whoever has the job that waits longest.
 
     By turns alone a thousand watches of one job would leave next to nothing to a watch of a hundred thousand, and by lateness
@@ -69,7 +69,7 @@ class _Line:
         return self._next[0]
 
 
-class Turns:
+class FairQueue:
     """Counts who waits, and how often each class was passed over since its last start.
 
     A class passed over six times is *owed* the next start; as three can be owed at once, each gets at least one start in nine.
@@ -81,7 +81,7 @@ class Turns:
         self.waiting: list[int] = [0, 0, 0, 0]
         self.is_owing: bool = False
         self._passed = [0, 0, 0, 0]
-        self._lines = tuple(_Line() for _ in Priority)
+        self._lines = tuple(_WaitList() for _ in Priority)
         self._stood_back_at: float | None = None
 
     def enter(self, priority: Priority, who: object = None, since: float = inf) -> None:

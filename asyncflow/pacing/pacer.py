@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from asyncflow.pacing.adaptive_concurrency import Room
-from asyncflow.pacing.adaptive_rate import Spacing
-from asyncflow.pacing.circuit_breaker import Circuit
-from asyncflow.pacing.fair_queue import Priority, Turns
-from asyncflow.pacing.throttle_classifier import Refusals
+from asyncflow.pacing.adaptive_concurrency import AdaptiveConcurrency
+from asyncflow.pacing.adaptive_rate import AdaptiveRate
+from asyncflow.pacing.circuit_breaker import CircuitBreaker
+from asyncflow.pacing.fair_queue import FairQueue, Priority
+from asyncflow.pacing.throttle_classifier import ThrottleClassifier
 
 _SHORTEST_LOOK, _LONGEST_LOOK = 0.001, 0.25
 _DAY, _HOUR = 86_400.0, 3_600.0
@@ -21,8 +21,8 @@ class PacerStats:
 
     *rate* is in starts a second, *ceiling* the rate at which the service last said 429 (None: never), *limit* the learned bound
     on *in_flight*, *paused_until* an instant on the caller's clock (None: never paused), *pauses* how often the rate was halved,
-    *throttled* the answers 429, *circuit* "closed" or "open", *slip* the smoothed lateness in seconds that the watch reported,
-    *starts* the requests paid for, by priority.
+    *throttled* the answers 429, *circuit* "closed" or "open", *lateness* the smoothed lateness of polls in seconds that the
+    watch reported, *starts* the requests paid for, by priority.
     """
 
     rate: float
@@ -35,7 +35,7 @@ class PacerStats:
     throttled: int
     failures: int
     circuit: str
-    slip: float
+    lateness: float
     starts: dict[str, int]
 
 
@@ -54,11 +54,11 @@ class Pacer:
             raise ValueError(f"concurrency must be at least 1, not {concurrency!r}")
         self._hard = concurrency
         self._reserve = min(2, concurrency // 4)
-        self._spacing = Spacing(rate)
-        self._room = Room(concurrency)
-        self._circuit = Circuit(phase)
-        self._turns = Turns()
-        self._refusals = Refusals()
+        self._spacing = AdaptiveRate(rate)
+        self._room = AdaptiveConcurrency(concurrency)
+        self._circuit = CircuitBreaker(phase)
+        self._turns = FairQueue()
+        self._refusals = ThrottleClassifier()
         self._gate_at = self._paused_until = self._first_at = -inf
         self._passed = 0  # Answers since the last 429.
         self._in_flight = 0
@@ -265,6 +265,6 @@ class Pacer:
             throttled=self._throttled,
             failures=self._failures,
             circuit="open" if self._circuit.is_open else "closed",
-            slip=self._slip,
+            lateness=self._slip,
             starts={priority.name.lower(): self._starts[priority] for priority in Priority},
         )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asyncflow.pacing.pacer import Pacer
 
 
-class Prepayment:
+class Permit:
     """One request of *pacer*, paid for with this *priority*: whoever takes it, ends it, and pays for more of its kind likewise.
 
     An object, since a fetch may make its request in a task of its own: that has a copy of the context, and of nothing else.
@@ -30,5 +30,5 @@ class Prepayment:
         return True
 
 
-prepaid: ContextVar[Prepayment | None] = ContextVar("prepaid", default=None)
+prepaid: ContextVar[Permit | None] = ContextVar("prepaid", default=None)
 """Set around a fetch by a watcher that has paid for it: the client takes it, ends that request, and does not pay again."""

@@ -7,7 +7,7 @@ _FORGETTING = 0.75
 _TRUST = 30
 
 
-class Refusals:
+class ThrottleClassifier:
     """Judges each 429 by what went before it.
 
     A limit lets everything pass below itself: a rate halved once or twice is below, and 429s become rare. Where they keep coming

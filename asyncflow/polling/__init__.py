@@ -4,9 +4,9 @@ Pure: no clock, no I/O, no asyncio, no randomness of its own. Every time is a fl
 """
 
 from asyncflow.polling.adaptive_policy import PollPolicy
-from asyncflow.polling.policy import Key, Policy, Ranking, backoff, every, failure_delay
-from asyncflow.polling.schedule import EXPECTED, INTERACTIVE, NUDGED, REST, Schedule, Watched
-from asyncflow.polling.webhook_fallback import safety_net
+from asyncflow.polling.policy import Key, Policy, PrioritizingPolicy, backoff, failure_delay, fixed_interval
+from asyncflow.polling.schedule import EXPECTED, INTERACTIVE, NUDGED, REST, Schedulable, Schedule
+from asyncflow.polling.webhook_fallback import webhook_fallback
 
 __all__ = [
     "EXPECTED",
@@ -16,11 +16,11 @@ __all__ = [
     "Key",
     "Policy",
     "PollPolicy",
-    "Ranking",
+    "PrioritizingPolicy",
+    "Schedulable",
     "Schedule",
-    "Watched",
     "backoff",
-    "every",
     "failure_delay",
-    "safety_net",
+    "fixed_interval",
+    "webhook_fallback",
 ]

@@ -6,7 +6,7 @@ Pure: no clock, no I/O, no asyncio.
 import math
 from typing import Any, Final
 
-from asyncflow.polling.planner import Distribution, Limits, Plan, plan_for
+from asyncflow.polling.planner import Distribution, PauseBounds, Plan, plan_for
 from asyncflow.polling.policy import GOLDEN, Key, first_poll
 from asyncflow.polling.schedule import EXPECTED, REST
 
@@ -49,7 +49,7 @@ _STRANGER: Final = (60.0, 1.0)
 _NORMAL: Final = (-1.534, -0.887, -0.489, -0.157, 0.157, 0.489, 0.887, 1.534)
 
 
-class _Kind:
+class _KindModel:
     """What is known about the jobs of one key."""
 
     __slots__ = (
@@ -170,7 +170,7 @@ class PollPolicy:
         self._scale = 1.0
         self._phase = 0.0
         self._newest = _FEW
-        self._kinds: dict[Key, _Kind] = {}
+        self._kinds: dict[Key, _KindModel] = {}
 
     @property
     def price(self) -> float:
@@ -255,12 +255,12 @@ class PollPolicy:
                 case _:
                     continue
 
-    def _kind(self, key: Key) -> _Kind:
+    def _kind(self, key: Key) -> _KindModel:
         kind = self._kinds.get(key)
         if kind is None:
             if len(self._kinds) >= _KEYS:
                 del self._kinds[next(iter(self._kinds))]
-            kind = self._kinds[key] = _Kind(self._hints(key))
+            kind = self._kinds[key] = _KindModel(self._hints(key))
         return kind
 
     def _hints(self, key: Key) -> list[float]:
@@ -271,20 +271,20 @@ class PollPolicy:
         median, deviation = _PRIORS.get(key[1], _STRANGER)
         return [median * math.exp(deviation * normal) for normal in _NORMAL]
 
-    def _distribution(self, kind: _Kind) -> Distribution:
+    def _distribution(self, kind: _KindModel) -> Distribution:
         if kind.distribution is None:
             return kind.estimate(self._delay / _CELLS)
         return kind.distribution
 
-    def _plan(self, kind: _Kind) -> Plan:
+    def _plan(self, kind: _KindModel) -> Plan:
         jobs = kind.distribution
         rounds = 8 if jobs is None else 1
         # Seconds matter more where all is over in a few of them.
         delay = min(self._delay, max((jobs or kind.estimate(self._delay)).mean / _SHORT_JOB, _LEAST_DELAY * self._delay))
         jobs = kind.estimate(max(delay, self._shortest / 2.0) / _CELLS)
-        limits = Limits(self._shortest, self._limit)
+        limits = PauseBounds(self._shortest, self._limit)
         if kind.arrived < _KNOWN:
-            limits = Limits(self._shortest, self._limit, 2.0 * delay * math.sqrt(self._scale), _UNKNOWN_GROWTH)
+            limits = PauseBounds(self._shortest, self._limit, 2.0 * delay * math.sqrt(self._scale), _UNKNOWN_GROWTH)
         kind.plan, kind.price = plan_for(jobs, delay, limits, kind.price, rounds)
         if self._scale > 1.0:
             kind.plan = Plan(jobs, kind.price * self._scale, limits)

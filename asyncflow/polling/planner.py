@@ -19,7 +19,7 @@ _RANKS_PER_ROOT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PauseBounds:
     """What holds for every pause, in seconds: at least *shortest*, at most *longest*.
 
     While a kind is hardly known, a pause is no longer than *unknown* or the share *growth* of the job's age, whichever is more.
@@ -99,7 +99,7 @@ class Plan:
 
     __slots__ = ("_ages", "_last", "_limits", "_polls", "_shortest", "_tail_wait", "lateness", "requests")
 
-    def __init__(self, jobs: Distribution, price: float, limits: Limits) -> None:
+    def __init__(self, jobs: Distribution, price: float, limits: PauseBounds) -> None:
         self._ages = jobs.ages
         self._last = len(jobs.ages) - 1
         self._limits = limits
@@ -182,7 +182,7 @@ def _late(jobs: Distribution, cell: int, following: int) -> float:
     return jobs.ages[following] * (jobs.share[following] - jobs.share[cell]) - jobs.mass[following] + jobs.mass[cell]
 
 
-def _solve(jobs: Distribution, price: float, limits: Limits, beyond: float) -> list[int]:
+def _solve(jobs: Distribution, price: float, limits: PauseBounds, beyond: float) -> list[int]:
     """Return for each age the index of the age of the next poll; *beyond* is what a job costs that outlives all ages.
 
     Backward dynamic programming, with two facts that keep the search short: the best next poll of a younger job is never later
@@ -214,7 +214,7 @@ def _solve(jobs: Distribution, price: float, limits: Limits, beyond: float) -> l
     return best
 
 
-def plan_for(jobs: Distribution, delay: float, limits: Limits, price: float, rounds: int) -> tuple[Plan, float]:
+def plan_for(jobs: Distribution, delay: float, limits: PauseBounds, price: float, rounds: int) -> tuple[Plan, float]:
     """Return the plan whose mean lateness is *delay* and its price, searched for in so many *rounds* from the *price* given."""
     plan = Plan(jobs, price, limits)
     for _ in range(rounds):

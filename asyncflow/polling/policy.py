@@ -50,7 +50,7 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class Ranking(Protocol):
+class PrioritizingPolicy(Protocol):
     """What a policy may offer besides: which polls save most delay when the budget does not suffice for all."""
 
     def priority(self, key: Key, age: float, wait: float, /) -> int:
@@ -58,7 +58,7 @@ class Ranking(Protocol):
         ...
 
 
-class _Blind:
+class _FixedPolicy:
     """A policy without memory: its pauses depend on the number of polls alone."""
 
     def __init__(self, interval: float, pause: Callable[[int], float]) -> None:
@@ -78,11 +78,11 @@ class _Blind:
         return None
 
 
-def every(seconds: float) -> Policy:
+def fixed_interval(seconds: float) -> Policy:
     """Return a policy that polls each job every *seconds*; first polls are spread over the first of these intervals."""
     if not 0.0 < seconds < math.inf:
         raise ValueError(f"an interval is a positive number of seconds, not {seconds}")
-    return _Blind(seconds, lambda _polls: seconds)
+    return _FixedPolicy(seconds, lambda _polls: seconds)
 
 
 def backoff(first: float = 2.0, *, factor: float = 1.5, limit: float = 30.0, jitter: float = 0.1) -> Policy:
@@ -102,7 +102,7 @@ def backoff(first: float = 2.0, *, factor: float = 1.5, limit: float = 30.0, jit
         grown = min(limit, first * factor ** min(max(polls - 1, 0), steps))
         return grown * (1.0 - jitter * phase)
 
-    return _Blind(first, pause)
+    return _FixedPolicy(first, pause)
 
 
 def failure_delay(failures: int, retry_after: float | None, random: Random) -> float:

@@ -32,7 +32,7 @@ _due = attrgetter("due")
 _rank = itemgetter(0)
 
 
-class Watched(Protocol):
+class Schedulable(Protocol):
     """One job in a `Schedule`; what else is known about it is its owner's business.
 
     *due* is when it is polled next, or was to be polled if it is out. *priority* is that of this poll: `INTERACTIVE`, `NUDGED`,
@@ -49,10 +49,10 @@ class Watched(Protocol):
     place: float | tuple[float, ...] | None
 
 
-W = TypeVar("W", bound=Watched)
+W = TypeVar("W", bound=Schedulable)
 
 
-class _Lane(Generic[W]):
+class _PriorityWheel(Generic[W]):
     """The waiting jobs of one priority, by due time.
 
     Slots whose time has not come are unordered lists, each under its number, which is the place of those in it. The one that was
@@ -206,7 +206,7 @@ class Schedule(Generic[W]):
     def __init__(self) -> None:
         self._jobs: dict[str, W] = {}
         self._gone = 0
-        self._lanes = tuple(_Lane[W](weight, self.crowd) for weight in _WEIGHTS)
+        self._lanes = tuple(_PriorityWheel[W](weight, self.crowd) for weight in _WEIGHTS)
         self._numbers = count()
 
     def __len__(self) -> int:
@@ -240,7 +240,7 @@ class Schedule(Generic[W]):
         taken: list[W] = []
         ticks = now * _SLOTS_PER_SECOND
         while len(taken) < limit:
-            ranks: list[tuple[float, float, _Lane[W]]] = []
+            ranks: list[tuple[float, float, _PriorityWheel[W]]] = []
             for lane in self._lanes:
                 front = lane.front
                 if front and not lane.near and (first := front[-1]).place is lane.place:
@@ -265,7 +265,7 @@ class Schedule(Generic[W]):
     def take_one(self, now: float) -> W | None:
         """Return what `take_due` would, the most urgent job that is due, or None."""
         ticks = now * _SLOTS_PER_SECOND
-        busy: _Lane[W] | None = None
+        busy: _PriorityWheel[W] | None = None
         for lane in self._lanes:
             if lane.front or lane.near or (lane.numbers and lane.numbers[0] <= ticks):
                 if busy is not None:

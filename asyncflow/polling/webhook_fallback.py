@@ -5,17 +5,17 @@ Pure: no clock, no I/O, no asyncio.
 
 import math
 
-from asyncflow.polling.policy import GOLDEN, Key, Policy, Ranking
+from asyncflow.polling.policy import GOLDEN, Key, Policy, PrioritizingPolicy
 from asyncflow.polling.schedule import REST
 
 
-class _SafetyNet:
+class _SlowedPolicy:
     """Asks a policy, and lets a job rest for an interval at least."""
 
     def __init__(self, policy: Policy, interval: float) -> None:
         self._policy = policy
         self._interval = interval
-        self._rank = policy.priority if isinstance(policy, Ranking) else None
+        self._rank = policy.priority if isinstance(policy, PrioritizingPolicy) else None
         self._phase = 0.0
 
     def first_poll(self, number: int) -> float:
@@ -40,7 +40,7 @@ class _SafetyNet:
         return self._policy.expected_duration(key, age)
 
 
-def safety_net(policy: Policy, interval: float = 60.0) -> Policy:
+def webhook_fallback(policy: Policy, interval: float = 60.0) -> Policy:
     """Return *policy* slowed down for a watch with callbacks: a job rests for *interval* seconds between polls, or longer.
 
     First polls stay where *policy* has them, and it goes on learning. A job whose callback is lost is found by these polls, up to
@@ -48,4 +48,4 @@ def safety_net(policy: Policy, interval: float = 60.0) -> Policy:
     """
     if not 0.0 < interval < math.inf:
         raise ValueError(f"an interval is a positive number of seconds, not {interval}")
-    return _SafetyNet(policy, interval)
+    return _SlowedPolicy(policy, interval)

@@ -16,14 +16,14 @@ from asyncflow.protocol.requests import (
     submit_request,
 )
 from asyncflow.protocol.responses import Answer, decode_answer, decode_job, read_nudge, transport_error, under_asked_id
-from asyncflow.protocol.submissions import Order, SubmitLine, is_ambiguous, order_of
+from asyncflow.protocol.submissions import PreparedSubmit, SubmitRequest, is_ambiguous, order_of
 
 __all__ = [
     "SERVICES",
     "Answer",
-    "Order",
+    "PreparedSubmit",
     "Request",
-    "SubmitLine",
+    "SubmitRequest",
     "asset_request",
     "cancel_request",
     "decode_answer",

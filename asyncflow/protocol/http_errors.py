@@ -63,7 +63,7 @@ class _Refusal(Struct, gc=False, rename="camel"):
     skip_reasons: list[_Skip | None] | None = None
 
 
-class Facts(Struct, frozen=True, gc=False):
+class ErrorFacts(Struct, frozen=True, gc=False):
     """What the body of a refusal says. *is_json* is false where it is a page or a text of somebody in between."""
 
     is_json: bool
@@ -76,14 +76,14 @@ class Facts(Struct, frozen=True, gc=False):
     is_error: bool = False
 
 
-def read_refusal(body: bytes) -> Facts:
+def read_refusal(body: bytes) -> ErrorFacts:
     """Return what *body* says of an error, as far as it can be made out; never an error of its own."""
     try:
         value = load_object(body)
         refusal = forgive(value, _Refusal)
     except DecodeError:
-        return Facts(is_json=False, message=_text(body))
-    return Facts(is_json=True, is_error=refusal.error is not None, **_tell(refusal, value))
+        return ErrorFacts(is_json=False, message=_text(body))
+    return ErrorFacts(is_json=True, is_error=refusal.error is not None, **_tell(refusal, value))
 
 
 def refusal_error(

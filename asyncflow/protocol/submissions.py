@@ -15,12 +15,12 @@ from msgspec import field
 from asyncflow.errors import DecodeError, OutcomeUnknownError, ServiceError, TransportError, UsageError
 from asyncflow.protocol.requests import Request, submit_request
 from asyncflow.redaction import one_line
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 
 if TYPE_CHECKING:
     from collections import Counter
 
-__all__ = ["Order", "SubmitLine", "is_ambiguous", "order_of"]
+__all__ = ["PreparedSubmit", "SubmitRequest", "is_ambiguous", "order_of"]
 
 _LONGEST_KEY = 200
 
@@ -47,7 +47,7 @@ _ENDPOINTS = {
 }
 
 
-class Order(NamedTuple):
+class PreparedSubmit(NamedTuple):
     """A submit that is ready to go out: its *request*, and the *reply_ref* in its body, None where the endpoint takes none.
 
     *is_own_ref* says that the replyRef is the caller's, who may have used it before.
@@ -58,7 +58,7 @@ class Order(NamedTuple):
     is_own_ref: bool
 
 
-class SubmitLine(Discreet, frozen=True, gc=False, forbid_unknown_fields=True):
+class SubmitRequest(RedactedStruct, frozen=True, gc=False, forbid_unknown_fields=True):
     """A line of a batch: the *body* for the POST to *path*, and the *key* by which the line is known again.
 
     Without a key of its own a line is known by its content, and by how many lines before it had the same.
@@ -106,10 +106,10 @@ class SubmitLine(Discreet, frozen=True, gc=False, forbid_unknown_fields=True):
         return self.key
 
     def __repr__(self) -> str:
-        return one_line(f"<SubmitLine {self.key or self.content[:10]} {self.path}>")
+        return one_line(f"<SubmitRequest {self.key or self.content[:10]} {self.path}>")
 
 
-def order_of(path: str, body: Mapping[str, Any], new_ref: str) -> Order:
+def order_of(path: str, body: Mapping[str, Any], new_ref: str) -> PreparedSubmit:
     """Return the submit of *body* to *path*, with the asynchronous mode and *new_ref* as its replyRef where it says neither.
 
     Both only where the endpoint is known to take them. `UsageError` for what cannot be sent.
@@ -128,7 +128,7 @@ def order_of(path: str, body: Mapping[str, Any], new_ref: str) -> Order:
     if reply_ref is None and endpoint.has_reply_ref:
         extras["replyRef"] = new_ref
     request = submit_request(path, {**body, **extras} if extras else body)
-    return Order(request, reply_ref or extras.get("replyRef"), is_own_ref=bool(reply_ref))
+    return PreparedSubmit(request, reply_ref or extras.get("replyRef"), is_own_ref=bool(reply_ref))
 
 
 def is_ambiguous(error: Exception) -> bool:

@@ -1,9 +1,9 @@
 """What a run cost and what it was worth: `RunReport`, as values, as a table and as a page.
 
-Pure: no clock, no I/O, no asyncio. `Ledger` takes events in as they come; a `RunReport` is what it says at a moment.
+Pure: no clock, no I/O, no asyncio. `ReportBuilder` takes events in as they come; a `RunReport` is what it says at a moment.
 """
 
-from asyncflow.report.builder import Ledger, reason_of
+from asyncflow.report.builder import ReportBuilder, reason_of
 from asyncflow.report.prices import CAPTCHA_PRICES
 from asyncflow.report.values import (
     Captchas,
@@ -22,8 +22,8 @@ __all__ = [
     "Credits",
     "Durations",
     "Files",
-    "Ledger",
     "Reason",
+    "ReportBuilder",
     "ReportGroup",
     "RunReport",
     "Timeline",

@@ -16,18 +16,18 @@ from asyncflow.events import Abandoned, Ended
 from asyncflow.records import Outcome
 from asyncflow.redaction import digest, one_line
 from asyncflow.report.prices import CAPTCHA_PRICES, cost_of
-from asyncflow.report.reservoir import Sample
-from asyncflow.report.time_histogram import Calendar
+from asyncflow.report.reservoir import ReservoirSample
+from asyncflow.report.time_histogram import TimeHistogram
 from asyncflow.report.values import Captchas, Credits, Files, Reason, ReportGroup, RunReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from asyncflow.events import Event, Problem
+    from asyncflow.events import ErrorInfo, Event
     from asyncflow.records import Job
 
-__all__ = ["Ledger", "reason_of"]
+__all__ = ["ReportBuilder", "reason_of"]
 
 ABANDONED = "abandoned"
 OTHER = "(other)"
@@ -65,7 +65,7 @@ class _Group:
         self.outcomes: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
         self.providers: Counter[str] = Counter()
-        self.durations: Sample = Sample()
+        self.durations: ReservoirSample = ReservoirSample()
         self.refused = 0
         self.ok = 0
         self.failed = 0
@@ -79,13 +79,13 @@ class _Group:
         return _captchas(self.providers, self.refused, prices)
 
 
-class Ledger:
+class ReportBuilder:
     """Takes events in and keeps the books."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[str, str, str], _Group] = {}
         self._credits: dict[str, Credits] = {}
-        self._calendar = Calendar()
+        self._calendar = TimeHistogram()
 
     def take(self, event: Event, key: tuple[str, str, str] | None = None) -> None:
         """Enter *event*, if it is an ending.
@@ -123,7 +123,7 @@ class Ledger:
         if job.updated_at is not None:
             self._calendar.add(job.updated_at, outcome.value)
 
-    def abandoned(self, problem: Problem, job: Job | None, key: tuple[str, str, str] | None = None) -> None:
+    def abandoned(self, problem: ErrorInfo, job: Job | None, key: tuple[str, str, str] | None = None) -> None:
         """Enter a job that was given up; *job* is its last record, if there is one, *key* what is known without."""
         group = self._group(key or ("", "", "")) if job is None else self._group_of(job)
         group.outcomes[ABANDONED] += 1

@@ -11,12 +11,12 @@ from random import Random
 
 from asyncflow.report.values import Durations
 
-__all__ = ["Sample"]
+__all__ = ["ReservoirSample"]
 
 _ROOM = 4096
 
 
-class Sample:
+class ReservoirSample:
     """Keeps the first 4,096 numbers and, of more, a sample in which each is as likely as any other."""
 
     __slots__ = ("_count", "_kept", "_longest", "_random", "_shortest")

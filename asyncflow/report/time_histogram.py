@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 
 from asyncflow.report.values import Timeline
 
-__all__ = ["Calendar"]
+__all__ = ["TimeHistogram"]
 
 _MOST_STEPS = 120
 _CENTURY = 20
 _STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400, 7 * 86400, 30 * 86400, 365 * 86400)
 
 
-class Calendar:
+class TimeHistogram:
     """Counts endings by the time of the service's clock; the steps widen as the time grows. Another century's are passed over."""
 
     def __init__(self) -> None:

@@ -116,7 +116,9 @@ class ReportGroup(Struct, frozen=True, gc=False):
 
 
 class RunReport(Struct, frozen=True):
-    """What a run of jobs came to: cost and quality. `watcher.report()`, `asyncflow report`, or `RunReport.of` any events.
+    """What a run of jobs came to: cost and quality.
+
+    `watcher.report()` and `asyncflow report` return it, `RunReport.from_events` makes it of any events.
 
     *jobs* are those that are over, *outcomes* what became of them, *running* those that were watched and are not over.
     *groups* are by service, kind and model, the largest first, and *reasons* the most frequent first. *requests* are those that
@@ -140,11 +142,11 @@ class RunReport(Struct, frozen=True):
     ended_at: datetime | None = None
 
     @staticmethod
-    def of(events: Iterable[Event], *, captcha_prices: Mapping[str, float] = CAPTCHA_PRICES) -> RunReport:
+    def from_events(events: Iterable[Event], *, captcha_prices: Mapping[str, float] = CAPTCHA_PRICES) -> RunReport:
         """Return the report of *events*, such as those of `asyncflow watch --json`; an ending that came twice counts twice."""
-        from asyncflow.report.builder import Ledger  # noqa: PLC0415 - it makes these records, so it is loaded after them
+        from asyncflow.report.builder import ReportBuilder  # noqa: PLC0415 - it makes these records, so it is loaded after them
 
-        ledger = Ledger()
+        ledger = ReportBuilder()
         for event in events:
             ledger.take(event)
         return ledger.report(captcha_prices=captcha_prices)

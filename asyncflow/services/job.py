@@ -36,14 +36,14 @@ class Outcome(StrEnum):
 _UNFINISHED: dict[str, Outcome] = dict.fromkeys(("", "created", "pending", "started"), Outcome.PENDING)
 
 
-class Discreet(Struct, frozen=True, gc=False):
+class RedactedStruct(Struct, frozen=True, gc=False):
     """A record that pretty printers show as its repr: left to themselves they would print its fields, addresses and all."""
 
     def __rich_repr__(self) -> list[tuple[str, str]]:
         return [("shown", repr(self))]
 
 
-class Media(Discreet, frozen=True, gc=False, omit_defaults=True):
+class Media(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """A file that a job offers, or should have.
 
     *kind* is "video", "image", "music" or "gif". *state* is "ok" where there is a file, "failed" where the service says why there
@@ -123,7 +123,7 @@ class Media(Discreet, frozen=True, gc=False, omit_defaults=True):
         return one_line(f"<Media {' '.join((self.kind, self.state, *self.reasons))}>")
 
 
-class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
+class Failure(RedactedStruct, frozen=True, gc=False, omit_defaults=True):
     """Why a job failed.
 
     *message* is the service's sentence, *code* its number or word, *reason* the deepest machine-readable word
@@ -149,7 +149,7 @@ class Failure(Discreet, frozen=True, gc=False, omit_defaults=True):
         return one_line(f"<Failure {self.reason or self.code}>")
 
 
-class Job(Discreet, frozen=True, gc=False, tag_field="service", tag=""):
+class Job(RedactedStruct, frozen=True, gc=False, tag_field="service", tag=""):
     """One generation, as its service last described it. A plain `Job` is one of no service: your own fetch may return it.
 
     *status* is the service's own word, whatever it is; only "completed" and "failed" are terminal. *kind* is "video", "image",

@@ -9,11 +9,11 @@ from msgspec import Struct
 
 from asyncflow.errors import DecodeError
 from asyncflow.redaction import digest
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 from asyncflow.services.lenient import forgive, load_object, parse_expiry
 
 
-class AssetLink(Discreet, frozen=True, gc=False):
+class AssetLink(RedactedStruct, frozen=True, gc=False):
     """A fresh link to a file; it needs no credentials and works until *expires_at* (aware, None if it does not say)."""
 
     url: str
@@ -24,7 +24,7 @@ class AssetLink(Discreet, frozen=True, gc=False):
         return f"<AssetLink {digest(self.asset_id)}>"
 
 
-class Cancelled(Discreet, frozen=True, gc=False):
+class Cancelled(RedactedStruct, frozen=True, gc=False):
     """A Flow Music job was cancelled. Its credits are spent all the same, and the song may still be finished."""
 
     job_id: str

@@ -11,11 +11,11 @@ from msgspec import Struct, field
 
 from asyncflow.simulator.faults import Faults
 from asyncflow.simulator.identity import Fate, media_name
-from asyncflow.simulator.jobs import Order
+from asyncflow.simulator.jobs import JobOrder
 from asyncflow.simulator.media import list_media
 from asyncflow.simulator.replay import Answer, Fault
-from asyncflow.simulator.responses import Reply, json_reply
-from asyncflow.simulator.state import World
+from asyncflow.simulator.responses import SimulatedResponse, json_reply
+from asyncflow.simulator.state import SimulatorState
 
 __all__ = ["Seeding", "answer_control", "seed"]
 
@@ -69,7 +69,7 @@ class _Tricking(Struct, frozen=True, forbid_unknown_fields=True):
     index: int = 0
 
 
-def seed(world: World, order: Seeding) -> list[str]:
+def seed(world: SimulatorState, order: Seeding) -> list[str]:
     """Make the jobs of *order* and return their ids."""
     draw = world.injector.draw
     ids: list[str] = []
@@ -80,7 +80,7 @@ def seed(world: World, order: Seeding) -> list[str]:
         if order.reply_url is not None:
             request["replyUrl"] = order.reply_url
         job = world.add_job(
-            Order(
+            JobOrder(
                 kind=_KINDS_OF_A_MIX[number % len(_KINDS_OF_A_MIX)] if order.kind == "mix" else order.kind,
                 age=draw(order.age),
                 fate=order.fate,
@@ -98,11 +98,11 @@ def seed(world: World, order: Seeding) -> list[str]:
     return ids
 
 
-async def answer_control(world: World, method: str, path: str, body: bytes) -> Reply:
+async def answer_control(world: SimulatorState, method: str, path: str, body: bytes) -> SimulatedResponse:
     """Answer a request to *path*, which is what follows `/_simulator/`: 404 if there is no such control, 400 for a bad body."""
     if (method, path) == ("POST", "reset"):
         await world.reset()
-        return Reply(204, b"", {})
+        return SimulatedResponse(204, b"", {})
     answer = _ANSWERS.get((method, path))
     if answer is None:
         return json_reply(404, {"error": f"no such control: {method} {path}", "controls": [f"{m} {p}" for m, p in _ANSWERS]})
@@ -112,49 +112,49 @@ async def answer_control(world: World, method: str, path: str, body: bytes) -> R
         return json_reply(400, {"error": str(error)})
 
 
-def _seed(world: World, body: bytes) -> object:
+def _seed(world: SimulatorState, body: bytes) -> object:
     return {"job_ids": seed(world, msgspec.json.decode(body or b"{}", type=Seeding))}
 
 
-def _faults(world: World, _: bytes) -> object:
+def _faults(world: SimulatorState, _: bytes) -> object:
     return world.injector.faults
 
 
-def _replace_faults(world: World, body: bytes) -> object:
+def _replace_faults(world: SimulatorState, body: bytes) -> object:
     world.injector.faults = msgspec.json.decode(body or b"{}", type=Faults)
     return world.injector.faults
 
 
-def _change_faults(world: World, body: bytes) -> object:
+def _change_faults(world: SimulatorState, body: bytes) -> object:
     members = msgspec.to_builtins(world.injector.faults) | msgspec.json.decode(body, type=dict[str, object])
     world.injector.faults = msgspec.convert(members, Faults)
     return world.injector.faults
 
 
-def _stats(world: World, _: bytes) -> object:
+def _stats(world: SimulatorState, _: bytes) -> object:
     return world.stats()
 
 
-def _truth(world: World, _: bytes) -> object:
+def _truth(world: SimulatorState, _: bytes) -> object:
     now = world.now()
     return [job.truth(now) for job in world.book.jobs]
 
 
-def _submits(world: World, _: bytes) -> object:
+def _submits(world: SimulatorState, _: bytes) -> object:
     return world.submits
 
 
-def _media(world: World, _: bytes) -> object:
+def _media(world: SimulatorState, _: bytes) -> object:
     return [truth for job in world.book.jobs for truth in list_media(world, job)]
 
 
-def _play(world: World, body: bytes) -> object:
+def _play(world: SimulatorState, body: bytes) -> object:
     playing = msgspec.json.decode(body, type=_Playing)
     world.player.load(playing.target, [step.answer() for step in playing.answers])
     return {"playing": len(playing.answers)}
 
 
-def _trick(world: World, body: bytes) -> object:
+def _trick(world: SimulatorState, body: bytes) -> object:
     order = msgspec.json.decode(body, type=_Tricking)
     job = world.book.by_id.get(order.job_id)
     if job is None:
@@ -163,7 +163,7 @@ def _trick(world: World, body: bytes) -> object:
     return {"tricks": len(order.tricks)}
 
 
-_ANSWERS: dict[tuple[str, str], Callable[[World, bytes], object]] = {
+_ANSWERS: dict[tuple[str, str], Callable[[SimulatorState, bytes], object]] = {
     ("POST", "jobs"): _seed,
     ("GET", "faults"): _faults,
     ("PUT", "faults"): _replace_faults,

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from asyncflow.simulator.identity import Fate
 
-__all__ = ["REQUEST_KINDS", "FaultInjector", "Faults", "Outage", "TokenBucket", "Verdict"]
+__all__ = ["REQUEST_KINDS", "FaultDecision", "FaultInjector", "Faults", "Outage", "TokenBucket"]
 
 _PRESETS: dict[str, dict[str, object]] = {
     "none": {},
@@ -141,7 +141,7 @@ class TokenBucket:
         return True
 
 
-class Verdict(Struct, frozen=True):
+class FaultDecision(Struct, frozen=True):
     """What befalls one request: *fault* is None or its name, *status* the one of an error answer, *delay* comes before all."""
 
     fault: str | None = None
@@ -149,7 +149,7 @@ class Verdict(Struct, frozen=True):
     delay: float = 0.0
 
 
-_CALM = Verdict()
+_CALM = FaultDecision()
 _AFTER_WORK = ("lost_answer", "lost_to_gateway", "reset_midway", "truncate", "garble", "hang", "slow")
 
 
@@ -161,14 +161,14 @@ class FaultInjector:
         self.random: Random = Random(seed)
         self._bucket: TokenBucket | None = None
 
-    def judge(self, kind: str, now: float) -> Verdict:
+    def judge(self, kind: str, now: float) -> FaultDecision:
         """Return what befalls a request of *kind* that arrives *now* (seconds since the start)."""
         faults = self.faults
         if kind not in faults.kinds:
             return _CALM
         name, status = self._fault(faults, now)
         delay = self.draw(faults.latency)
-        return Verdict(name, status, delay) if name or delay else _CALM
+        return FaultDecision(name, status, delay) if name or delay else _CALM
 
     def draw(self, span: float | tuple[float, float]) -> float:
         """Return *span*, or a number out of it if it is a range."""

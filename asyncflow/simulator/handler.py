@@ -15,11 +15,21 @@ from asyncflow.simulator.identity import iso
 from asyncflow.simulator.media import read_media
 from asyncflow.simulator.media_faults import Asked, play_trick
 from asyncflow.simulator.replay import Answer
-from asyncflow.simulator.request import Call, Handler, Refused, SubmitTruth
-from asyncflow.simulator.responses import JSON, Reply, abort, dribble, flood, json_reply, refusal, throttled, write_raw
-from asyncflow.simulator.state import World
+from asyncflow.simulator.request import Handler, Refusal, SimulatedRequest, SubmitTruth
+from asyncflow.simulator.responses import (
+    JSON,
+    SimulatedResponse,
+    abort,
+    dribble,
+    flood,
+    json_reply,
+    refusal,
+    throttled,
+    write_raw,
+)
+from asyncflow.simulator.state import SimulatorState
 
-__all__ = ["Gate"]
+__all__ = ["ServiceHandler"]
 
 _FLOW_JOBS = "/v1/google-flow/jobs/"
 _FLOW_ASSETS = "/v1/google-flow/assets/"
@@ -30,10 +40,10 @@ _NOWHERE = {"error": "Endpoint not found", "code": 404, "hint": {"llm_docs": "ht
 _CONTROL = "/_simulator/"
 
 
-class Gate:
+class ServiceHandler:
     """The handler of all requests."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: SimulatorState) -> None:
         self.world = world
         self._authorization = f"Bearer {world.settings.token}"
 
@@ -45,7 +55,7 @@ class Gate:
             return (await answer_control(self.world, request.method, path.removeprefix(_CONTROL), body)).response()
         kind, handler = _route(request.method, path)
         counters = self.world.counters
-        call = Call(request.method, path, query, b"", self.world.now())
+        call = SimulatedRequest(request.method, path, query, b"", self.world.now())
         counters.begin(kind, call.now)
         ended = "disconnected"
         try:
@@ -68,7 +78,9 @@ class Gate:
                 self.world.submits.append(SubmitTruth.of(call, ended))
         return response
 
-    async def _judge(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> tuple[str, web.Response]:
+    async def _judge(
+        self, request: web.BaseRequest, call: SimulatedRequest, kind: str, handler: Handler | None
+    ) -> tuple[str, web.Response]:
         """Let the faults have their way with the request; return how it ended, and its answer."""
         world = self.world
         verdict = world.injector.judge(kind, call.now)
@@ -90,7 +102,9 @@ class Gate:
             call.job.shown(call.now)
         return str(reply.status), reply.response()
 
-    async def _answer(self, request: web.BaseRequest, call: Call, kind: str, handler: Handler | None) -> Reply:
+    async def _answer(
+        self, request: web.BaseRequest, call: SimulatedRequest, kind: str, handler: Handler | None
+    ) -> SimulatedResponse:
         headers = request.headers
         if kind == "media":
             if "Authorization" in headers or "Cookie" in headers:
@@ -106,10 +120,10 @@ class Gate:
         try:
             answer = handler(self.world, call)
             return await answer if inspect.isawaitable(answer) else answer
-        except Refused as refused:
+        except Refusal as refused:
             return refused.reply
 
-    def _throttled(self, reply: Reply) -> Reply:
+    def _throttled(self, reply: SimulatedResponse) -> SimulatedResponse:
         """Return the 429 with its Retry-After, and remember until when nobody should ask."""
         world = self.world
         faults = world.injector.faults
@@ -131,10 +145,10 @@ class Gate:
             seconds = 0.0
         world.counters.throttle(now, seconds)
         if b"All accounts are busy" in reply.body:
-            return Reply(429, reply.body, {**JSON, **headers})
+            return SimulatedResponse(429, reply.body, {**JSON, **headers})
         return throttled(headers, retry_at)
 
-    async def _break(self, request: web.BaseRequest, fault: str, reply: Reply) -> str:
+    async def _break(self, request: web.BaseRequest, fault: str, reply: SimulatedResponse) -> str:
         """Do *fault* to the connection instead of, or while, sending *reply*; return its name."""
         world = self.world
         world.counters.faults[fault] += 1
@@ -152,12 +166,12 @@ class Gate:
             case "lost_to_gateway":
                 write_raw(request, refusal(world.injector.random.choice((502, 504, 524))))
             case "garble":
-                write_raw(request, Reply(200, _GARBLED))
+                write_raw(request, SimulatedResponse(200, _GARBLED))
             case _:
                 await dribble(request, reply, world.clock, world.injector.faults.slow_seconds)
         return fault
 
-    async def _trick(self, request: web.BaseRequest, call: Call, trick: str) -> str:
+    async def _trick(self, request: web.BaseRequest, call: SimulatedRequest, trick: str) -> str:
         """Do *trick* to a request for a file; return how it ended."""
         world = self.world
         answer = await self._answer(request, call, "media", None)
@@ -175,7 +189,7 @@ class Gate:
                 await flood(request, answer, world.clock)
             case "untagged_truncate":
                 bare = {name: value for name, value in answer.headers.items() if name != "ETag"}
-                write_raw(request, Reply(answer.status, answer.body, bare), share=0.5)
+                write_raw(request, SimulatedResponse(answer.status, answer.body, bare), share=0.5)
             case _:
                 target = f"{call.path}?{call.query}" if call.query else call.path
                 reply = play_trick(trick, Asked(answer, whole, target))
@@ -184,7 +198,7 @@ class Gate:
         return trick
 
     async def _play(self, request: web.BaseRequest, answer: Answer) -> str:
-        reply = Reply(answer.status, answer.body, answer.headers)
+        reply = SimulatedResponse(answer.status, answer.body, answer.headers)
         if answer.fault is not None:
             return await self._break(request, answer.fault, reply)
         write_raw(request, reply)

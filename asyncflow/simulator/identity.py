@@ -13,8 +13,8 @@ __all__ = [
     "ACCOUNTS",
     "KINDS",
     "MUSIC_ACCOUNTS",
-    "Facts",
     "Fate",
+    "JobIdentity",
     "asset_id",
     "clip_id",
     "flow_job_id",
@@ -43,7 +43,7 @@ class Fate(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class JobIdentity:
     """All that a record tells about a job and that time does not change.
 
     *seed* makes the invented content the same again; *number* is the job's place among all, and is found again in the names of
@@ -91,19 +91,19 @@ def music_job_id(random: Random, user: str, email: str) -> str:
     return f"job:{_uuid(random)}-user:{user}-{email}-bot:flowmusic"
 
 
-def media_name(facts: Facts, index: int) -> str:
+def media_name(facts: JobIdentity, index: int) -> str:
     """Return the uuid of a job's media; its ends hold the job's number and *index*, so that it is found without a table."""
     bits = Random(facts.seed * 64 + index).getrandbits(76)
     middle = f"{bits >> 60:04x}-4{bits >> 48 & 0xFFF:03x}-{0x8000 | bits >> 34 & 0x3FFF:04x}"
     return f"{facts.number:08x}-{middle}-{bits & 0xFFFFFFFF:08x}{index:04x}"
 
 
-def asset_id(facts: Facts, kind: str, name: str) -> str:
+def asset_id(facts: JobIdentity, kind: str, name: str) -> str:
     """Return the `mediaGenerationId` of a media: it holds the account's address in hexadecimal (API.md 5)."""
     return f"user:{facts.user}-email:{facts.email.encode().hex()}-{kind}:{name}"
 
 
-def clip_id(facts: Facts, name: str) -> str:
+def clip_id(facts: JobIdentity, name: str) -> str:
     """Return the id of a song's clip (API.md 8)."""
     return f"user:{facts.user}-{facts.email}-clip:{name}"
 

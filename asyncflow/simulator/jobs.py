@@ -13,17 +13,17 @@ from asyncflow.simulator.identity import (
     ACCOUNTS,
     KINDS,
     MUSIC_ACCOUNTS,
-    Facts,
     Fate,
+    JobIdentity,
     flow_job_id,
     media_name,
     music_job_id,
     stranger,
 )
 from asyncflow.simulator.scenario import Scenario, Script, draw_fate
-from asyncflow.simulator.signed_links import Links
+from asyncflow.simulator.signed_links import SignedLinks
 
-__all__ = ["JobBook", "JobTruth", "Order", "SimulatedJob"]
+__all__ = ["JobOrder", "JobRegistry", "JobTruth", "SimulatedJob"]
 
 _MODELS = {"video": "veo-3.1-fast", "image": "nano-banana-2", "music": "lyria-3.5"}
 _PRICE = {"video": 10}
@@ -56,7 +56,7 @@ class JobTruth(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(slots=True, kw_only=True)
-class Order:
+class JobOrder:
     """What a new job is to be; None leaves it to chance or to the usual."""
 
     kind: str = "video"
@@ -89,7 +89,7 @@ class SimulatedJob:
     shown_at: float | None = None
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> JobIdentity:
         """Who the job is."""
         return self.scenario.facts
 
@@ -137,10 +137,10 @@ class SimulatedJob:
         )
 
 
-class JobBook:
+class JobRegistry:
     """Makes jobs and finds them again; *user* is the number in the token, *inline* the share of images sent as base64."""
 
-    def __init__(self, *, seed: int, speed: float, user: str, links: Links, start_wall: float, inline: float) -> None:
+    def __init__(self, *, seed: int, speed: float, user: str, links: SignedLinks, start_wall: float, inline: float) -> None:
         self.by_id: dict[str, SimulatedJob] = {}
         self.jobs: list[SimulatedJob] = []
         self.credits: dict[str, int] = dict.fromkeys(MUSIC_ACCOUNTS, _START_CREDITS)
@@ -151,7 +151,7 @@ class JobBook:
         self._start_wall = start_wall
         self._inline = inline
 
-    def create(self, order: Order, now: float, chances: Mapping[Fate, float]) -> SimulatedJob:
+    def create(self, order: JobOrder, now: float, chances: Mapping[Fate, float]) -> SimulatedJob:
         """Make the job of *order*, born its age before *now*; *chances* decide its fate if the order does not."""
         if order.kind not in KINDS:
             raise ValueError(f"unknown kind of job: {order.kind!r} (one of {', '.join(KINDS)})")
@@ -181,7 +181,7 @@ class JobBook:
         job.scenario = scenario
         return running
 
-    def _facts(self, order: Order, wall: float, chances: Mapping[Fate, float]) -> Facts:
+    def _facts(self, order: JobOrder, wall: float, chances: Mapping[Fate, float]) -> JobIdentity:
         random = self._random
         number = len(self.jobs)
         music = order.kind == "music"
@@ -190,7 +190,7 @@ class JobBook:
         email = order.email or accounts[number % len(accounts)]
         user = stranger(self.user) if order.foreign else self.user
         self.credits[email] = max(0, self.credits.get(email, _START_CREDITS) - _PRICE.get(order.kind, 0))
-        return Facts(
+        return JobIdentity(
             job_id=self._new_id(order.kind, wall, user, email),
             number=number,
             service="flowmusic" if music else "google-flow",

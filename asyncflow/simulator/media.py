@@ -11,9 +11,9 @@ from asyncflow.simulator.flowmusic.records import clip_states
 from asyncflow.simulator.google_flow.records import is_inline, media_states
 from asyncflow.simulator.identity import media_name
 from asyncflow.simulator.jobs import SimulatedJob
-from asyncflow.simulator.responses import Reply
+from asyncflow.simulator.responses import SimulatedResponse
 from asyncflow.simulator.samples import m4a, mp4, png, wav
-from asyncflow.simulator.state import World
+from asyncflow.simulator.state import SimulatorState
 
 __all__ = ["MediaTruth", "list_media", "read_media"]
 
@@ -34,7 +34,7 @@ class MediaTruth(Struct, frozen=True):
     sha256: str
 
 
-def list_media(world: World, job: SimulatedJob) -> list[MediaTruth]:
+def list_media(world: SimulatorState, job: SimulatedJob) -> list[MediaTruth]:
     """Return the main files of an ended job, in the order of its record; none while it runs or if it failed."""
     facts = job.facts
     music = facts.service == "flowmusic"
@@ -50,34 +50,34 @@ def list_media(world: World, job: SimulatedJob) -> list[MediaTruth]:
     return truths
 
 
-def read_media(world: World, path: str, query: str, headers: Mapping[str, str], now: float) -> Reply:
+def read_media(world: SimulatorState, path: str, query: str, headers: Mapping[str, str], now: float) -> SimulatedResponse:
     """Answer a request for a file: 403 with a page of XML if its link is forged or has ended, 404 if there is none."""
     match = _PATH.fullmatch(path)
     found = world.book.find_media(match[2]) if match else None
     if match is None or found is None or not found[0].has_ended(now):
-        return Reply(404, b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", _XML)
+        return SimulatedResponse(404, b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>", _XML)
     if match[1] in {"video", "image"}:
         code = world.links.refusal(path, query, world.wall(now))
         if code is not None:
-            return Reply(403, f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode(), _XML)
+            return SimulatedResponse(403, f"<?xml version='1.0'?><Error><Code>{code}</Code></Error>".encode(), _XML)
     kind = "mp4" if match[1] == "video" else (match[3] or ".png")[1:]
     content, checksum = _content(kind, match[2], world.settings.media_size)
     return _ranged(content, f'"{checksum[:24]}"', _TYPES[kind], headers)
 
 
-def _ranged(content: bytes, tag: str, content_type: str, headers: Mapping[str, str]) -> Reply:
+def _ranged(content: bytes, tag: str, content_type: str, headers: Mapping[str, str]) -> SimulatedResponse:
     common = {"Content-Type": content_type, "ETag": tag, "Accept-Ranges": "bytes", "Cache-Control": "private"}
     if headers.get("If-None-Match") == tag:
-        return Reply(304, b"", common)
+        return SimulatedResponse(304, b"", common)
     match = _RANGE.fullmatch(headers.get("Range", ""))
     if match is None or not (match[1] or match[2]) or headers.get("If-Range", tag) != tag:
-        return Reply(200, content, common)
+        return SimulatedResponse(200, content, common)
     size = len(content)
     start = int(match[1]) if match[1] else max(0, size - int(match[2]))
     stop = min(size, int(match[2]) + 1) if match[1] and match[2] else size
     if start >= stop:
-        return Reply(416, b"", {**common, "Content-Range": f"bytes */{size}"})
-    return Reply(206, content[start:stop], {**common, "Content-Range": f"bytes {start}-{stop - 1}/{size}"})
+        return SimulatedResponse(416, b"", {**common, "Content-Range": f"bytes */{size}"})
+    return SimulatedResponse(206, content[start:stop], {**common, "Content-Range": f"bytes {start}-{stop - 1}/{size}"})
 
 
 @lru_cache(maxsize=16)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from asyncflow.simulator.responses import HTML, Reply
+from asyncflow.simulator.responses import HTML, SimulatedResponse
 from asyncflow.simulator.samples import png
 
-__all__ = ["BROKEN", "TRICKS", "Asked", "TrickBook", "play_trick"]
+__all__ = ["BROKEN", "TRICKS", "Asked", "MediaFaultPlan", "play_trick"]
 
 BROKEN = frozenset({"truncate", "untagged_truncate", "reset", "reset_midway", "hang", "stall", "trickle", "endless"})
 """Tricks with the connection and not with the answer."""
@@ -24,58 +24,58 @@ _SMALL_PART = 4096
 class Asked(NamedTuple):
     """A request for a file: the right *answer*, the *whole* file as an answer, and the request's own *target*."""
 
-    answer: Reply
-    whole: Reply
+    answer: SimulatedResponse
+    whole: SimulatedResponse
     target: str
 
 
-def _fixed(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Callable[[Asked], Reply]:
-    return lambda _: Reply(status, body, headers or {})
+def _fixed(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> Callable[[Asked], SimulatedResponse]:
+    return lambda _: SimulatedResponse(status, body, headers or {})
 
 
-def _to(place: str) -> Callable[[Asked], Reply]:
+def _to(place: str) -> Callable[[Asked], SimulatedResponse]:
     return _fixed(302, b"", {"Location": place})
 
 
-def _instead(body: bytes, **headers: str) -> Callable[[Asked], Reply]:
+def _instead(body: bytes, **headers: str) -> Callable[[Asked], SimulatedResponse]:
     """Return what answers with *body* under the headers of the file."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda asked: Reply(200, body, {**asked.whole.headers, **named})
+    return lambda asked: SimulatedResponse(200, body, {**asked.whole.headers, **named})
 
 
-def _with(**headers: str) -> Callable[[Asked], Reply]:
+def _with(**headers: str) -> Callable[[Asked], SimulatedResponse]:
     """Return what answers rightly, but for *headers*."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return lambda asked: Reply(asked.answer.status, asked.answer.body, {**asked.answer.headers, **named})
+    return lambda asked: SimulatedResponse(asked.answer.status, asked.answer.body, {**asked.answer.headers, **named})
 
 
-def _compressed(asked: Asked) -> Reply:
-    return Reply(200, gzip.compress(asked.whole.body), {**asked.whole.headers, "Content-Encoding": "gzip"})
+def _compressed(asked: Asked) -> SimulatedResponse:
+    return SimulatedResponse(200, gzip.compress(asked.whole.body), {**asked.whole.headers, "Content-Encoding": "gzip"})
 
 
-def _unnamed_length(asked: Asked) -> Reply:
+def _unnamed_length(asked: Asked) -> SimulatedResponse:
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(asked.whole.body), asked.whole.body)
-    return Reply(200, body, {**asked.whole.headers, "Transfer-Encoding": "chunked"})
+    return SimulatedResponse(200, body, {**asked.whole.headers, "Transfer-Encoding": "chunked"})
 
 
-def _redirect(asked: Asked) -> Reply:
-    return Reply(307, b"", {"Location": f"{asked.target}{'&' if '?' in asked.target else '?'}via=redirect"})
+def _redirect(asked: Asked) -> SimulatedResponse:
+    return SimulatedResponse(307, b"", {"Location": f"{asked.target}{'&' if '?' in asked.target else '?'}via=redirect"})
 
 
-def _unasked_part(asked: Asked) -> Reply:
+def _unasked_part(asked: Asked) -> SimulatedResponse:
     size = len(asked.whole.body)
-    return Reply(206, asked.whole.body, {**asked.whole.headers, "Content-Range": f"bytes 0-{size - 1}/{size}"})
+    return SimulatedResponse(206, asked.whole.body, {**asked.whole.headers, "Content-Range": f"bytes 0-{size - 1}/{size}"})
 
 
-def _part(change: Callable[[Asked, int, int], tuple[bytes, dict[str, str]]]) -> Callable[[Asked], Reply]:
+def _part(change: Callable[[Asked, int, int], tuple[bytes, dict[str, str]]]) -> Callable[[Asked], SimulatedResponse]:
     """Return what answers a range as *change* has it, given its start and the file's size; rightly where none was asked for."""
 
-    def answer(asked: Asked) -> Reply:
+    def answer(asked: Asked) -> SimulatedResponse:
         found = _CONTENT_RANGE.fullmatch(asked.answer.headers.get("Content-Range", ""))
         if asked.answer.status != 206 or found is None:
             return asked.answer
         body, headers = change(asked, int(found[1]), int(found[3]))
-        return Reply(206, body, {**asked.answer.headers, **headers})
+        return SimulatedResponse(206, body, {**asked.answer.headers, **headers})
 
     return answer
 
@@ -89,7 +89,7 @@ def _small_part(asked: Asked, start: int, size: int) -> tuple[bytes, dict[str, s
     return asked.whole.body[start:stop], {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
 
 
-_ANSWERS: dict[str, Callable[[Asked], Reply]] = {
+_ANSWERS: dict[str, Callable[[Asked], SimulatedResponse]] = {
     "right": lambda asked: asked.answer,
     # Ranges.
     "wrong_start": _part(_wrong_start),
@@ -101,7 +101,7 @@ _ANSWERS: dict[str, Callable[[Asked], Reply]] = {
     "small_part": _part(_small_part),
     "unasked_part": _unasked_part,
     "ignored_range": lambda asked: asked.whole,
-    "refused_range": lambda asked: Reply(416, b"", {"Content-Range": f"bytes */{len(asked.whole.body) + 1}"}),
+    "refused_range": lambda asked: SimulatedResponse(416, b"", {"Content-Range": f"bytes */{len(asked.whole.body) + 1}"}),
     # What is no file, or not this one.
     "html": _fixed(200, b"<!DOCTYPE html><html><body>This link has expired</body></html>", HTML),
     "json_as_media": _instead(b'{"error": {"code": 403, "message": "expired"}}'),
@@ -113,7 +113,7 @@ _ANSWERS: dict[str, Callable[[Asked], Reply]] = {
     "evil_name": _with(Content_Disposition='attachment; filename="../../evil.sh"'),
     # Elsewhere.
     "redirect": _redirect,
-    "redirect_loop": lambda asked: Reply(302, b"", {"Location": asked.target}),
+    "redirect_loop": lambda asked: SimulatedResponse(302, b"", {"Location": asked.target}),
     "redirect_private": _to("http://10.0.0.1/video.mp4"),
     "redirect_metadata": _to("http://169.254.169.254/latest/meta-data/"),
     "redirect_http": _to("http://media.example.com/video.mp4"),
@@ -129,7 +129,7 @@ _ANSWERS: dict[str, Callable[[Asked], Reply]] = {
 TRICKS = BROKEN | frozenset(_ANSWERS)
 
 
-class TrickBook:
+class MediaFaultPlan:
     """The tricks that wait for requests: each is played once, in order; then the host is right again."""
 
     def __init__(self) -> None:
@@ -152,6 +152,6 @@ class TrickBook:
         return queue.pop(0) if queue else None
 
 
-def play_trick(trick: str, asked: Asked) -> Reply:
+def play_trick(trick: str, asked: Asked) -> SimulatedResponse:
     """Return what the host answers to play *trick*, one that is not `BROKEN`."""
     return _ANSWERS[trick](asked)

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct, field
 
-__all__ = ["Answer", "Player"]
+__all__ = ["Answer", "Replay"]
 
 Fault = Literal["reset", "hang", "truncate", "reset_midway", "slow"]
 
@@ -23,7 +23,7 @@ class Answer(Struct, frozen=True, forbid_unknown_fields=True):
     fault: Fault | None = None
 
 
-class Player:
+class Replay:
     """Holds the answers of each target: a job id (any method), or a path (with a method before it, or any)."""
 
     def __init__(self) -> None:

@@ -10,19 +10,19 @@ from msgspec import Struct
 
 from asyncflow.simulator.identity import Fate
 from asyncflow.simulator.jobs import SimulatedJob
-from asyncflow.simulator.responses import Reply, json_reply
+from asyncflow.simulator.responses import SimulatedResponse, json_reply
 
 if TYPE_CHECKING:
-    from asyncflow.simulator.state import World
+    from asyncflow.simulator.state import SimulatorState
 
-__all__ = ["Call", "Handler", "Refused", "SubmitTruth", "chosen_fate", "fields_of", "text"]
+__all__ = ["Handler", "Refusal", "SimulatedRequest", "SubmitTruth", "chosen_fate", "fields_of", "text"]
 
 _REPLY_URL_LIMIT = 2000
 _FATE_TAG = re.compile(r"#([a-z_]+)")
 
 
 @dataclass(slots=True)
-class Call:
+class SimulatedRequest:
     """One request. *path* and *query* are raw, as they stood on the wire.
 
     *job* is set by a read, for the accounts; *made* by a submit.
@@ -52,7 +52,7 @@ class SubmitTruth(Struct, frozen=True, kw_only=True):
     job_id: str | None
 
     @classmethod
-    def of(cls, call: Call, ended: str) -> Self:
+    def of(cls, call: SimulatedRequest, ended: str) -> Self:
         """Return what *call* was."""
         try:
             request = msgspec.json.decode(call.body, type=dict[str, object])
@@ -69,18 +69,18 @@ class SubmitTruth(Struct, frozen=True, kw_only=True):
         )
 
 
-Handler = Callable[["World", Call], Reply | Awaitable[Reply]]
+Handler = Callable[["SimulatorState", SimulatedRequest], SimulatedResponse | Awaitable[SimulatedResponse]]
 
 
-class Refused(Exception):  # noqa: N818 - not an error of ours: it carries the service's refusal
+class Refusal(Exception):  # noqa: N818 - not an error of ours: it carries the service's refusal
     """The request is refused; *reply* says how."""
 
     def __init__(self, status: int, error: object) -> None:
         super().__init__(status)
-        self.reply: Reply = json_reply(status, {"error": error, "code": status})
+        self.reply: SimulatedResponse = json_reply(status, {"error": error, "code": status})
 
 
-def fields_of(call: Call, allowed: re.Pattern[str], required: tuple[str, ...] = ()) -> dict[str, object]:
+def fields_of(call: SimulatedRequest, allowed: re.Pattern[str], required: tuple[str, ...] = ()) -> dict[str, object]:
     """Return the members of the request's JSON object, none of them outside of *allowed*, all *required* ones there.
 
     Raises Refused with the service's 400 otherwise.
@@ -88,15 +88,15 @@ def fields_of(call: Call, allowed: re.Pattern[str], required: tuple[str, ...] = 
     try:
         fields = msgspec.json.decode(call.body, type=dict[str, object])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Refused(400, "Request body is not a JSON object") from None
+        raise Refusal(400, "Request body is not a JSON object") from None
     for name in fields:
         if not allowed.fullmatch(name):
-            raise Refused(400, f"Parameter {name} not supported")
+            raise Refusal(400, f"Parameter {name} not supported")
     for name in required:
         if not fields.get(name):
-            raise Refused(400, f"Parameter {name} is required")
+            raise Refusal(400, f"Parameter {name} is required")
     if len(str(fields.get("replyUrl", ""))) > _REPLY_URL_LIMIT:
-        raise Refused(400, "replyUrl is too long")
+        raise Refusal(400, "replyUrl is too long")
     return fields
 
 
@@ -104,7 +104,7 @@ def text(fields: Mapping[str, object], name: str) -> str | None:
     """Return a member that is text, None if it is missing; raises Refused if it is something else."""
     value = fields.get(name)
     if value is not None and not isinstance(value, str):
-        raise Refused(400, f"Parameter {name} must be a string")
+        raise Refusal(400, f"Parameter {name} must be a string")
     return value
 
 

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from asyncflow.simulator.clock import Clock, wait_until
 
-__all__ = ["HTML", "JSON", "Reply", "abort", "dribble", "flood", "json_reply", "refusal", "throttled", "write_raw"]
+__all__ = ["HTML", "JSON", "SimulatedResponse", "abort", "dribble", "flood", "json_reply", "refusal", "throttled", "write_raw"]
 
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 HTML = {"Content-Type": "text/html; charset=UTF-8", "Server": "cloudflare"}
@@ -22,7 +22,7 @@ _FLOOD = 65_536
 _NO_LINGERING = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 
 
-class Reply(NamedTuple):
+class SimulatedResponse(NamedTuple):
     """An answer before it is sent."""
 
     status: int
@@ -34,35 +34,37 @@ class Reply(NamedTuple):
         return web.Response(status=self.status, body=self.body, headers=self.headers)
 
 
-def json_reply(status: int, value: object, headers: Mapping[str, str] = JSON) -> Reply:
+def json_reply(status: int, value: object, headers: Mapping[str, str] = JSON) -> SimulatedResponse:
     """Return an answer whose body is *value* as JSON."""
-    return Reply(status, msgspec.json.encode(value), headers)
+    return SimulatedResponse(status, msgspec.json.encode(value), headers)
 
 
 _REFUSALS = {
     400: json_reply(400, {"error": "Invalid job ID format", "code": 400}),
     401: json_reply(401, {"error": "Unauthorized"}),
     402: json_reply(402, {"error": "Account has no subscription or subscription expired"}),
-    403: Reply(403, b"error code: 1010", {"Content-Type": "text/plain; charset=UTF-8", "Server": "cloudflare"}),
+    403: SimulatedResponse(403, b"error code: 1010", {"Content-Type": "text/plain; charset=UTF-8", "Server": "cloudflare"}),
     404: json_reply(404, {"error": "Job not found"}),
     408: json_reply(408, {"error": "Request timeout"}),
     410: json_reply(410, {"error": "Job has expired"}),
-    413: Reply(413, b"<html><body>413 Request Entity Too Large</body></html>", HTML),
+    413: SimulatedResponse(413, b"<html><body>413 Request Entity Too Large</body></html>", HTML),
     500: json_reply(500, {"error": "Internal Server Error", "code": 500}),
-    502: Reply(502, b"<!DOCTYPE html>\n<html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>", HTML),
+    502: SimulatedResponse(
+        502, b"<!DOCTYPE html>\n<html><head><title>502</title></head><body><h1>Bad gateway</h1></body></html>", HTML
+    ),
     503: json_reply(503, {"error": {"code": 503, "message": "The service is currently unavailable.", "status": "UNAVAILABLE"}}),
-    504: Reply(504, b"<html><head><title>504</title></head><body>Gateway time-out</body></html>", HTML),
-    524: Reply(524, b"<html><head><title>524: A timeout occurred</title></head></html>", HTML),
+    504: SimulatedResponse(504, b"<html><head><title>504</title></head><body>Gateway time-out</body></html>", HTML),
+    524: SimulatedResponse(524, b"<html><head><title>524: A timeout occurred</title></head></html>", HTML),
     596: json_reply(596, {"error": "Failed to refresh session/refresh token", "code": 596}),
 }
 
 
-def refusal(status: int) -> Reply:
+def refusal(status: int) -> SimulatedResponse:
     """Return the service's answer of *status* in the form documented or seen for it (API.md 3.3)."""
     return _REFUSALS.get(status) or json_reply(status, {"error": f"API error: {status}", "code": status})
 
 
-def throttled(headers: Mapping[str, str], retry_at: str | None) -> Reply:
+def throttled(headers: Mapping[str, str], retry_at: str | None) -> SimulatedResponse:
     """Return a 429; *retry_at* is the body's `retryAfter`."""
     detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "PUBLIC_ERROR_USER_REQUESTS_THROTTLED"}
     error = {"code": 429, "message": "Too many requests.", "status": "RESOURCE_EXHAUSTED", "details": [detail]}
@@ -78,7 +80,7 @@ def abort(request: web.BaseRequest) -> None:
         transport.abort()
 
 
-def write_raw(request: web.BaseRequest, reply: Reply, *, share: float = 1.0, close: bool = True) -> None:
+def write_raw(request: web.BaseRequest, reply: SimulatedResponse, *, share: float = 1.0, close: bool = True) -> None:
     """Write *reply* as it is, only the first *share* of its body, and close the connection unless it is to be broken otherwise.
 
     The headers announce the whole body's length unless they say a length themselves. Nothing happens if the client is gone.
@@ -90,7 +92,7 @@ def write_raw(request: web.BaseRequest, reply: Reply, *, share: float = 1.0, clo
             transport.close()
 
 
-async def dribble(request: web.BaseRequest, reply: Reply, clock: Clock, seconds: float) -> None:
+async def dribble(request: web.BaseRequest, reply: SimulatedResponse, clock: Clock, seconds: float) -> None:
     """Write *reply* in small pieces over *seconds*, then close the connection; a client that leaves cancels it."""
     transport = request.transport
     if transport is None:
@@ -103,13 +105,13 @@ async def dribble(request: web.BaseRequest, reply: Reply, clock: Clock, seconds:
     transport.close()
 
 
-async def flood(request: web.BaseRequest, reply: Reply, clock: Clock) -> None:
+async def flood(request: web.BaseRequest, reply: SimulatedResponse, clock: Clock) -> None:
     """Write the body of *reply* and then zeros without end, in chunks, until the client leaves."""
     transport = request.transport
     if transport is None:
         return
     headers = {**reply.headers, "Transfer-Encoding": "chunked"}
-    write_raw(request, Reply(reply.status, b"", headers), close=False)
+    write_raw(request, SimulatedResponse(reply.status, b"", headers), close=False)
     piece = reply.body
     while not transport.is_closing():
         if transport.get_write_buffer_size() < 4 * _FLOOD:
@@ -118,7 +120,7 @@ async def flood(request: web.BaseRequest, reply: Reply, clock: Clock) -> None:
         await wait_until(clock, clock.now() + 0.001)
 
 
-def _head(reply: Reply) -> bytes:
+def _head(reply: SimulatedResponse) -> bytes:
     try:
         reason = HTTPStatus(reply.status).phrase
     except ValueError:

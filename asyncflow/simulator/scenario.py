@@ -15,8 +15,8 @@ import msgspec
 
 from asyncflow.simulator.flowmusic import records as music_records
 from asyncflow.simulator.google_flow import records as flow_records
-from asyncflow.simulator.identity import ACCOUNTS, KINDS, Facts, Fate, flow_job_id, music_job_id
-from asyncflow.simulator.signed_links import Links
+from asyncflow.simulator.identity import ACCOUNTS, KINDS, Fate, JobIdentity, flow_job_id, music_job_id
+from asyncflow.simulator.signed_links import SignedLinks
 
 __all__ = ["Scenario", "draw_duration", "draw_fate"]
 
@@ -65,7 +65,7 @@ class Scenario:
 
     def __init__(
         self,
-        facts: Facts | None = None,
+        facts: JobIdentity | None = None,
         *,
         kind: str = "video",
         script: Script | None = None,
@@ -74,12 +74,12 @@ class Scenario:
         speed: float = 1.0,
         duration: float | None = None,
         created: float = 1_790_000_000.0,
-        links: Links | None = None,
+        links: SignedLinks | None = None,
     ) -> None:
-        self.facts: Facts = facts or make_facts(kind, Fate(fate), seed, created)
+        self.facts: JobIdentity = facts or make_facts(kind, Fate(fate), seed, created)
         self.speed: float = speed
         self.created: float = created
-        self.links: Links = links or Links()
+        self.links: SignedLinks = links or SignedLinks()
         seconds = _draw_script(self.facts, duration) if script is None else script
         self.steps: tuple[tuple[float, str], ...] = tuple(
             sorted(((at / speed, status) for at, status in seconds), key=itemgetter(0))
@@ -139,14 +139,14 @@ class Scenario:
         return make(self.facts, status, created=self.created, updated=updated, links=self.links)
 
 
-def make_facts(kind: str, fate: Fate, seed: int, created: float, *, number: int = 0, user: str = "1234") -> Facts:
+def make_facts(kind: str, fate: Fate, seed: int, created: float, *, number: int = 0, user: str = "1234") -> JobIdentity:
     """Return the facts of a job of *kind* on one of the invented accounts, its id included."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind of job: {kind!r} (one of {', '.join(KINDS)})")
     random = Random(seed)
     email = ACCOUNTS[number % len(ACCOUNTS)]
     music = kind == "music"
-    return Facts(
+    return JobIdentity(
         job_id=music_job_id(random, user, email) if music else flow_job_id(random, created, kind, user, email),
         number=number,
         service="flowmusic" if music else "google-flow",
@@ -161,7 +161,7 @@ def make_facts(kind: str, fate: Fate, seed: int, created: float, *, number: int 
     )
 
 
-def _draw_script(facts: Facts, duration: float | None) -> list[tuple[float, str]]:
+def _draw_script(facts: JobIdentity, duration: float | None) -> list[tuple[float, str]]:
     random = Random(facts.seed ^ 0x5EED)
     music = facts.service == "flowmusic"
     total = draw_duration(random, facts.kind, facts.operation) if duration is None else duration

@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from asyncflow.simulator.clock import Clock, LoopClock
 from asyncflow.simulator.control_api import Seeding, seed
 from asyncflow.simulator.faults import Faults
-from asyncflow.simulator.handler import Gate
+from asyncflow.simulator.handler import ServiceHandler
 from asyncflow.simulator.identity import Fate, media_name
 from asyncflow.simulator.jobs import JobTruth
 from asyncflow.simulator.media import MediaTruth, list_media
@@ -20,7 +20,7 @@ from asyncflow.simulator.metrics import SimulatorStats
 from asyncflow.simulator.replay import Answer, Fault
 from asyncflow.simulator.request import SubmitTruth
 from asyncflow.simulator.scenario import Script
-from asyncflow.simulator.state import Settings, World
+from asyncflow.simulator.state import SimulatorConfig, SimulatorState
 
 __all__ = ["Simulator"]
 
@@ -30,7 +30,7 @@ Span = float | tuple[float, float]
 class _CountingServer(web.Server):
     """Counts connections; everything else is aiohttp's."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: ServiceHandler) -> None:
         super().__init__(gate, handler_cancellation=True, access_log=None, keepalive_timeout=120.0)
         self._world = gate.world
 
@@ -49,7 +49,7 @@ class Simulator:
     *speed* divides the lives of jobs, nothing else: Retry-After, links, ages and the times in records are the client's seconds.
     *faults* may be changed while it runs. *port* 0 takes a free one. *public_url* is where links say that media are, when it is
     not where the simulator listens; with *separate_media* they are served on a port of their own, as another origin. *retention*
-    and what follows it: see `Settings`. No I/O before `async with`.
+    and what follows it: see `SimulatorConfig`. No I/O before `async with`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Simulator:
         callback_hosts: Iterable[str] = (),
     ) -> None:
         self.token = token
-        self._settings = Settings(
+        self._settings = SimulatorConfig(
             seed=seed,
             speed=speed,
             token=token,
@@ -92,7 +92,7 @@ class Simulator:
         self._ssl = ssl_context
         self._clock = clock
         self._url = ""
-        self._world: World | None = None
+        self._world: SimulatorState | None = None
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -214,8 +214,8 @@ class Simulator:
         """Bind and serve; `async with` does it."""
         if self._world is not None:
             raise RuntimeError("the simulator is running")
-        world = World(self._settings, self._faults, self._clock or LoopClock())
-        runner = web.ServerRunner(_CountingServer(Gate(world)), handle_signals=False, shutdown_timeout=0.25)
+        world = SimulatorState(self._settings, self._faults, self._clock or LoopClock())
+        runner = web.ServerRunner(_CountingServer(ServiceHandler(world)), handle_signals=False, shutdown_timeout=0.25)
         await runner.setup()
         try:
             self._port = await self._listen(runner, self._port)
@@ -256,7 +256,7 @@ class Simulator:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._host, self._host)  # noqa: S104 - a comparison, nothing is bound
         return f"{'https' if self._ssl else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def _running(self) -> World:
+    def _running(self) -> SimulatorState:
         if self._world is None:
             raise RuntimeError("the simulator is not running: use it in `async with`")
         return self._world

@@ -8,12 +8,12 @@ import math
 from hashlib import sha256
 from urllib.parse import parse_qs
 
-__all__ = ["Links"]
+__all__ = ["SignedLinks"]
 
 _KEY_NAME = "k1"
 
 
-class Links:
+class SignedLinks:
     """Makes and checks links below *base_url*; a signed one lives *life* seconds, rounded up to a whole one (API.md 5).
 
     *key* signs; whoever has the same key can check.

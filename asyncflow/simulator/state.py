@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 from asyncflow.simulator.clock import Clock
 from asyncflow.simulator.faults import FaultInjector, Faults
-from asyncflow.simulator.jobs import JobBook, Order, SimulatedJob
-from asyncflow.simulator.media_faults import TrickBook
+from asyncflow.simulator.jobs import JobOrder, JobRegistry, SimulatedJob
+from asyncflow.simulator.media_faults import MediaFaultPlan
 from asyncflow.simulator.metrics import Counters, SimulatorStats
-from asyncflow.simulator.replay import Player
-from asyncflow.simulator.signed_links import Links
-from asyncflow.simulator.webhooks import Outbox
+from asyncflow.simulator.replay import Replay
+from asyncflow.simulator.signed_links import SignedLinks
+from asyncflow.simulator.webhooks import WebhookSender
 
 if TYPE_CHECKING:
     from asyncflow.simulator.request import SubmitTruth
 
-__all__ = ["Settings", "World"]
+__all__ = ["SimulatorConfig", "SimulatorState"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class SimulatorConfig:
     """What does not change while a simulator runs; seconds are the client's.
 
     *retention*: how long records are kept. *link_life*: how long signed links are good. *media_size*: about how many bytes a
@@ -49,13 +49,13 @@ class Settings:
         return self.token.removeprefix("user:").partition("-")[0]
 
 
-class World:
+class SimulatorState:
     """Jobs, faults, counters and clock of one running simulator."""
 
-    def __init__(self, settings: Settings, faults: Faults, clock: Clock) -> None:
+    def __init__(self, settings: SimulatorConfig, faults: Faults, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        self.links: Links = Links(key=f"simulator {settings.seed}".encode(), life=settings.link_life)
+        self.links: SignedLinks = SignedLinks(key=f"simulator {settings.seed}".encode(), life=settings.link_life)
         self.closing: asyncio.Event = asyncio.Event()
         self.injector: FaultInjector = FaultInjector(faults, settings.seed)
         self._start(faults)
@@ -68,7 +68,7 @@ class World:
         """Return the unix time at *now*."""
         return self._start_wall + now
 
-    def add_job(self, order: Order) -> SimulatedJob:
+    def add_job(self, order: JobOrder) -> SimulatedJob:
         """Make a job and begin its callbacks."""
         job = self.book.create(order, self.now(), self.injector.faults.fates())
         self.outbox.follow(job)
@@ -123,10 +123,10 @@ class World:
         self.counters: Counters = Counters()
         if connections is not None:
             self.counters.open_connections = connections.open_connections
-        self.player: Player = Player()
+        self.player: Replay = Replay()
         self.submits: list[SubmitTruth] = []
-        self.tricks: TrickBook = TrickBook()
-        self.book: JobBook = JobBook(
+        self.tricks: MediaFaultPlan = MediaFaultPlan()
+        self.book: JobRegistry = JobRegistry(
             seed=settings.seed,
             speed=settings.speed,
             user=settings.user,
@@ -134,4 +134,6 @@ class World:
             start_wall=self._start_wall,
             inline=settings.inline_images,
         )
-        self.outbox: Outbox = Outbox(self.clock, self.now, self.injector, self.counters.callbacks, settings.callback_hosts)
+        self.outbox: WebhookSender = WebhookSender(
+            self.clock, self.now, self.injector, self.counters.callbacks, settings.callback_hosts
+        )

@@ -23,7 +23,7 @@ __all__ = ["SimulatorThread"]
 T = TypeVar("T")
 
 
-class Options(TypedDict, total=False):
+class ThreadOptions(TypedDict, total=False):
     """The options of `Simulator`; its clock is always the thread's loop."""
 
     seed: int
@@ -76,7 +76,7 @@ class SimulatorThread:
     Leaving the block, or `close`, waits until the thread has ended.
     """
 
-    def __init__(self, **options: Unpack[Options]) -> None:
+    def __init__(self, **options: Unpack[ThreadOptions]) -> None:
         self._simulator = Simulator(**options)
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

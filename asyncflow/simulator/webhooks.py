@@ -16,7 +16,7 @@ from asyncflow.simulator.clock import Clock, Timer, wait_until
 from asyncflow.simulator.faults import FaultInjector
 from asyncflow.simulator.jobs import SimulatedJob
 
-__all__ = ["Outbox", "is_allowed"]
+__all__ = ["WebhookSender", "is_allowed"]
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
@@ -38,7 +38,7 @@ def is_allowed(url: str, hosts: frozenset[str]) -> bool:
         return False
 
 
-class Outbox:
+class WebhookSender:
     """Sends the callbacks of all jobs as their time comes. *elapsed* gives the seconds since the simulator's start."""
 
     def __init__(

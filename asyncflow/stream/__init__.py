@@ -1,7 +1,7 @@
 """A task-agnostic async iterator over structured tasks.
 
 A `Stream` owns one task. That task opens a task group, runs the coroutine function it was given, and ends with it; what is put
-into the `Sink` on the way comes out of the iterator. Between the two lies a buffer and nothing else: the consumer never stands
+into the `Emitter` on the way comes out of the iterator. Between the two lies a buffer and nothing else: the consumer never stands
 inside a task group, a cancel scope or a timeout of ours, so that `break`, cancellation and errors stay on their own side of it.
 
 To build on it, keep two objects apart. The *core* does the work: it has a method `run(sink)`, and whatever its workers need is
@@ -22,13 +22,13 @@ import weakref
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from asyncflow.stream.buffer import Buffer
-from asyncflow.stream.task_owner import Run, Sink
+from asyncflow.stream.task_owner import Emitter, StreamTask
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
-__all__ = ["Sink", "Stream"]
+__all__ = ["Emitter", "Stream"]
 
 T = TypeVar("T")
 
@@ -36,8 +36,8 @@ T = TypeVar("T")
 class Stream(Generic[T]):
     """An async iterator over what *run* puts into its sink, and an async context manager that closes it.
 
-    *run* gets the `Sink`; the stream ends when it and the workers that it started have returned. It starts with `async with` or
-    with the first item asked for, on the event loop and with the context of that moment; *name* is the name of its task.
+    *run* gets the `Emitter`; the stream ends when it and the workers that it started have returned. It starts with `async with`
+    or with the first item asked for, on the event loop and with the context of that moment; *name* is the name of its task.
     *buffer* is how many undelivered items are kept one by one. Beyond that, *merge* makes one item of an older and a newer one
     with the same key, or returns None to keep both; without it the newer one replaces the older. So memory is bounded by the
     buffer and the number of keys. *usage_error* makes the exception for a use that cannot work, as on another event loop.
@@ -48,7 +48,7 @@ class Stream(Generic[T]):
 
     def __init__(
         self,
-        run: Callable[[Sink[T]], Awaitable[object]],
+        run: Callable[[Emitter[T]], Awaitable[object]],
         *,
         name: str,
         buffer: int = 1000,
@@ -58,9 +58,9 @@ class Stream(Generic[T]):
         if getattr(run, "__self__", None) is self:
             raise TypeError("the runner of a stream must not refer to the stream: it could never be dropped")
         # Long names: a subclass has its own.
-        self._stream_runner: Callable[[Sink[T]], Awaitable[object]] | None = run
+        self._stream_runner: Callable[[Emitter[T]], Awaitable[object]] | None = run
         self._stream_buffer: Buffer[T] = Buffer(buffer, merge or _newer)
-        self._stream_run: Run[T] = Run(name, self._stream_buffer, usage_error)
+        self._stream_run: StreamTask[T] = StreamTask(name, self._stream_buffer, usage_error)
 
     @property
     def is_ended(self) -> bool:

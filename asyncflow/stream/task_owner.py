@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from asyncflow.stream.buffer import Buffer
 
-__all__ = ["Run", "Sink"]
+__all__ = ["Emitter", "StreamTask"]
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -35,7 +35,7 @@ _inside: ContextVar[frozenset[object]] = ContextVar("asyncflow_stream_inside", d
 _owners: set[asyncio.Task[None]] = set()
 
 
-class Sink(Protocol[T_contra]):
+class Emitter(Protocol[T_contra]):
     """What a runner sees of its stream. It belongs to the stream's event loop: no other thread may call it."""
 
     @property
@@ -69,7 +69,7 @@ class Sink(Protocol[T_contra]):
         ...
 
 
-class Run(Generic[T]):
+class StreamTask(Generic[T]):
     """The owner's side of a stream, and the sink of its runner. It does not know the iterator."""
 
     def __init__(self, name: str, buffer: Buffer[T], usage_error: Callable[[str], Exception]) -> None:
@@ -120,7 +120,7 @@ class Run(Generic[T]):
             self._failure = error
         self.finish()
 
-    def start(self, runner: Callable[[Sink[T]], Awaitable[object]], loop: asyncio.AbstractEventLoop) -> None:
+    def start(self, runner: Callable[[Emitter[T]], Awaitable[object]], loop: asyncio.AbstractEventLoop) -> None:
         """Make the owner: from here on the run belongs to *loop*."""
         self._loop = loop
         self._owner = loop.create_task(self._own(runner), name=self._name)
@@ -164,7 +164,7 @@ class Run(Generic[T]):
                 _owners.discard(self._owner)
                 self._owner = None
 
-    async def _own(self, runner: Callable[[Sink[T]], Awaitable[object]]) -> None:
+    async def _own(self, runner: Callable[[Emitter[T]], Awaitable[object]]) -> None:
         # An eager task factory starts us inside create_task(), before anybody knows our task.
         await checkpoint()
         _inside.set(_inside.get() | {self._mark})

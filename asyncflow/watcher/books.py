@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from asyncflow.pacing import Pacer
     from asyncflow.report import RunReport
-    from asyncflow.watcher.stats import Tally
+    from asyncflow.watcher.stats import WatchCounters
 
-__all__ = ["Books"]
+__all__ = ["RunWindow"]
 
 
-class Books:
+class RunWindow:
     """Opened with the watch; *wall_clock* tells the time, *pacer*, if there is one, the requests."""
 
     def __init__(self, pacer: Pacer | None, wall_clock: Callable[[], datetime]) -> None:
@@ -29,7 +29,7 @@ class Books:
         """Note that the watch is over: what the budget lets go from now on is others'."""
         self._end = self._wall_clock(), self._starts()
 
-    def report(self, tally: Tally, running: int, captcha_prices: Mapping[str, float]) -> RunReport:
+    def report(self, tally: WatchCounters, running: int, captcha_prices: Mapping[str, float]) -> RunReport:
         """Return the report of the watch as it stands; *running* jobs are not over."""
         ended_at, starts = self._end or (self._wall_clock(), self._starts())
         return tally.ledger.report(

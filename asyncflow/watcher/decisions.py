@@ -11,8 +11,8 @@ from random import Random
 from typing import TYPE_CHECKING, Protocol
 
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
-from asyncflow.events import Abandoned, Changed, Ended, Problem, Unreachable
-from asyncflow.polling import EXPECTED, REST, Key, Policy, Ranking, failure_delay
+from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Unreachable
+from asyncflow.polling import EXPECTED, REST, Key, Policy, PrioritizingPolicy, failure_delay
 from asyncflow.records import Job, Outcome
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from asyncflow.events import Event
-    from asyncflow.watcher.forecast import Outlook
-    from asyncflow.watcher.stats import Tally
-    from asyncflow.watcher.watched_job import Entry, Limits
+    from asyncflow.watcher.forecast import Forecast
+    from asyncflow.watcher.stats import WatchCounters
+    from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
 
 __all__ = ["Desk", "Judge"]
 
@@ -30,15 +30,15 @@ __all__ = ["Desk", "Judge"]
 class Desk(Protocol):
     """Where conclusions go. For each answer there is one call of `again` or of `over`, the last of all; or one of `refused`."""
 
-    def tell(self, event: Event, entry: Entry, /) -> None:
+    def tell(self, event: Event, entry: WatchedJob, /) -> None:
         """Tell the consumers."""
         ...
 
-    def again(self, entry: Entry, at: float, priority: int, /) -> None:
+    def again(self, entry: WatchedJob, at: float, priority: int, /) -> None:
         """Ask about the job again at that time."""
         ...
 
-    def over(self, entry: Entry, /) -> None:
+    def over(self, entry: WatchedJob, /) -> None:
         """Ask no more: its `Ended` or `Abandoned` has been reported."""
         ...
 
@@ -46,11 +46,11 @@ class Desk(Protocol):
         """Ask about no job any more: the refusal concerns all of them."""
         ...
 
-    def met(self, entry: Entry, job: Job, /) -> None:
+    def met(self, entry: WatchedJob, job: Job, /) -> None:
         """Take note of the first record of a job that runs."""
         ...
 
-    def ends(self, entry: Entry, job: Job, /) -> None:
+    def ends(self, entry: WatchedJob, job: Job, /) -> None:
         """Take note of a last record, before it is reported."""
         ...
 
@@ -70,19 +70,19 @@ class Judge:
         desk: Desk,
         policy: Policy,
         *,
-        limits: Limits,
-        outlook: Outlook,
-        tally: Tally,
+        limits: JobTimeouts,
+        outlook: Forecast,
+        tally: WatchCounters,
         wall_clock: Callable[[], datetime],
         max_failures: int | None = None,
         keep_records: bool = False,
     ) -> None:
-        self.limits: Limits = limits
+        self.limits: JobTimeouts = limits
         self.ends_at: float = inf
         self._desk = desk
         self._policy = policy
         # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
-        self._ranking = policy if isinstance(policy, Ranking) else None
+        self._ranking = policy if isinstance(policy, PrioritizingPolicy) else None
         self._outlook = outlook
         self._tally = tally
         self._wall_clock = wall_clock
@@ -91,7 +91,7 @@ class Judge:
         self._keys: dict[Key, Key] = {}
         self._random = Random()
 
-    def hear(self, entry: Entry, answer: object, now: float) -> None:
+    def hear(self, entry: WatchedJob, answer: object, now: float) -> None:
         """Draw the conclusions from *answer*, a record or an `AsyncflowError`, at the loop's time *now*."""
         self._tally.polls += 1
         if isinstance(answer, Job) and answer.outcome is Outcome.PENDING and answer.job_id == entry.job_id:
@@ -105,7 +105,7 @@ class Judge:
         else:
             self._ended(entry, answer)
 
-    def _ended(self, entry: Entry, job: Job) -> None:
+    def _ended(self, entry: WatchedJob, job: Job) -> None:
         desk = self._desk
         desk.ends(entry, job)
         desk.tell(Ended(job), entry)
@@ -115,7 +115,7 @@ class Judge:
             self._policy.learn(key, job.duration)
             desk.learned(key, job.duration)
 
-    def _goes_on(self, entry: Entry, job: Job, now: float) -> None:
+    def _goes_on(self, entry: WatchedJob, job: Job, now: float) -> None:
         key = entry.key
         if key is None:
             key = entry.key = self._key(job)
@@ -143,7 +143,7 @@ class Judge:
         key = (job.service, job.kind, job.model or "")
         return self._keys.setdefault(key, key)
 
-    def _failed(self, entry: Entry, error: AsyncflowError, now: float) -> None:
+    def _failed(self, entry: WatchedJob, error: AsyncflowError, now: float) -> None:
         if _concerns_all(error):
             # Asking on would only repeat the refusal.
             self._desk.refused(error)
@@ -156,10 +156,10 @@ class Judge:
             return
         if not entry.is_unreachable:
             entry.is_unreachable = True
-            self._desk.tell(Unreachable(entry.job_id, self._wall_clock(), Problem.of(error)), entry)
+            self._desk.tell(Unreachable(entry.job_id, self._wall_clock(), ErrorInfo.of(error)), entry)
         self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
 
-    def _again(self, entry: Entry, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
+    def _again(self, entry: WatchedJob, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
         """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
         deadline, _ = self.limits.deadline(entry)
         if now + pause < deadline:
@@ -169,7 +169,7 @@ class Judge:
         else:
             self.give_up(entry, now, job)
 
-    def give_up(self, entry: Entry, now: float, job: Job | None = None) -> bool:
+    def give_up(self, entry: WatchedJob, now: float, job: Job | None = None) -> bool:
         """Abandon a job if its time is over; return whether it was."""
         deadline, error = self.limits.deadline(entry)
         if now < deadline:
@@ -179,8 +179,8 @@ class Judge:
         self._abandon(entry, error(f"{waited}; {known}", job=job))
         return True
 
-    def _abandon(self, entry: Entry, error: AsyncflowError) -> None:
-        self._desk.tell(Abandoned(entry.job_id, Problem.of(error), error.job or entry.job), entry)
+    def _abandon(self, entry: WatchedJob, error: AsyncflowError) -> None:
+        self._desk.tell(Abandoned(entry.job_id, ErrorInfo.of(error), error.job or entry.job), entry)
         self._desk.over(entry)
 
 

@@ -11,15 +11,15 @@ from anyio.lowlevel import checkpoint
 
 from asyncflow.errors import UsageError
 from asyncflow.polling import Schedule
-from asyncflow.watcher.books import Books
+from asyncflow.watcher.books import RunWindow
 from asyncflow.watcher.decisions import Judge
-from asyncflow.watcher.forecast import Outlook
-from asyncflow.watcher.instrumentation import Teller
-from asyncflow.watcher.intake import Intake
-from asyncflow.watcher.persistence import Keeping
-from asyncflow.watcher.stats import Tally, WatchStats
-from asyncflow.watcher.watched_job import Entry, Limits
-from asyncflow.watcher.worker_pool import Crew
+from asyncflow.watcher.forecast import Forecast
+from asyncflow.watcher.instrumentation import WatchInstrumentation
+from asyncflow.watcher.intake import IdIntake
+from asyncflow.watcher.persistence import JournalWriter
+from asyncflow.watcher.stats import WatchCounters, WatchStats
+from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
+from asyncflow.watcher.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from asyncflow.polling import Key
     from asyncflow.records import Job
     from asyncflow.report import RunReport
-    from asyncflow.stream import Sink
-    from asyncflow.watcher.settings import Settings
+    from asyncflow.stream import Emitter
+    from asyncflow.watcher.settings import WatchConfig
 
-__all__ = ["Core"]
+__all__ = ["WatchEngine"]
 
 _log = logging.getLogger("asyncflow.watcher")
 
@@ -43,20 +43,20 @@ _SLICE = 500
 """Jobs given up without giving way to the event loop."""
 
 
-class Core:
+class WatchEngine:
     """The runner of a watch. It holds no reference to the `JobWatcher`, so that a dropped one can be noticed."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.schedule: Schedule[Entry] = Schedule()
+    def __init__(self, settings: WatchConfig) -> None:
+        self.schedule: Schedule[WatchedJob] = Schedule()
         self.is_over: bool = False
         self.asking = 0
-        self.keeping: Keeping | None = (
-            Keeping(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
+        self.keeping: JournalWriter | None = (
+            JournalWriter(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
         )
-        self.intake: Intake = Intake(self._schedule_first, self.schedule.missing, self.finish_if_done, self.keeping)
+        self.intake: IdIntake = IdIntake(self._schedule_first, self.schedule.missing, self.finish_if_done, self.keeping)
         self._settings = settings
-        self._outlook = Outlook(settings.policy, settings.wall_clock, settings.warn_before)
-        self._tally = Tally()
+        self._outlook = Forecast(settings.policy, settings.wall_clock, settings.expiry_warning)
+        self._tally = WatchCounters()
         self._judge = Judge(
             self,
             settings.policy,
@@ -66,9 +66,9 @@ class Core:
             wall_clock=settings.wall_clock,
             max_failures=settings.max_failures,
             # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
-            keep_records=settings.timeout is not None or settings.limits != Limits(),
+            keep_records=settings.timeout is not None or settings.limits != JobTimeouts(),
         )
-        self._crew = Crew(
+        self._crew = WorkerPool(
             self.schedule,
             settings.pacer,
             settings.concurrency,
@@ -76,21 +76,21 @@ class Core:
             hear=self._hear,
             give_up=self._judge.give_up,
         )
-        self._books = Books(settings.pacer, settings.wall_clock)
+        self._books = RunWindow(settings.pacer, settings.wall_clock)
         self._is_running = False
-        self._sink: Sink[Event]
+        self._sink: Emitter[Event]
         self._loop: asyncio.AbstractEventLoop
         self._done: asyncio.Event
         self._expiry: asyncio.TimerHandle | None = None
         self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
         self.listeners: dict[object, Callable[[Event], None]] = {}
-        self._teller = Teller(settings.hooks, settings.pacer) if settings.hooks is not None else None
+        self._teller = WatchInstrumentation(settings.hooks, settings.pacer) if settings.hooks is not None else None
         self._refusal: AsyncflowError | None = None
         if self._teller is not None:
             self.listeners[self._teller] = self._teller.emitted
 
-    async def run(self, sink: Sink[Event]) -> None:
+    async def run(self, sink: Emitter[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
         self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
         stop: Callable[[], None] | None = None
@@ -140,7 +140,7 @@ class Core:
             at = now + first_poll(number)
             if not -inf < at < inf:
                 raise UsageError(f"the policy's first_poll gave {at - now} instead of seconds")
-            if add(Entry(job_id, now, now, now), at):
+            if add(WatchedJob(job_id, now, now, now), at):
                 number += 1
                 if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids
                     first = at
@@ -169,10 +169,10 @@ class Core:
 
     # -- one poll --------------------------------------------------------------------------------------------------------
 
-    def _ask(self, entry: Entry) -> Awaitable[object]:
+    def _ask(self, entry: WatchedJob) -> Awaitable[object]:
         return self._settings.fetch(entry.job_id)
 
-    def _hear(self, entry: Entry, answer: object, start: float) -> None:
+    def _hear(self, entry: WatchedJob, answer: object, start: float) -> None:
         now = self._loop.time()
         if self._teller is not None:
             self._teller.answered(entry, answer, entry.due, start, now)
@@ -180,11 +180,11 @@ class Core:
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
 
-    def again(self, entry: Entry, at: float, priority: int) -> None:
+    def again(self, entry: WatchedJob, at: float, priority: int) -> None:
         """Plan the next poll."""
         self.schedule.reschedule(entry, at, priority)
 
-    def tell(self, event: Event, entry: Entry) -> None:
+    def tell(self, event: Event, entry: WatchedJob) -> None:
         """Hand an event on, by way of the journal."""
         if self.keeping is not None:
             # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
@@ -192,7 +192,7 @@ class Core:
             self.keeping.report(event)
         self._deliver(event, entry.job_id, entry.key)
 
-    def over(self, entry: Entry) -> None:
+    def over(self, entry: WatchedJob) -> None:
         """Forget a job whose end was told."""
         self._drop(entry)
 
@@ -201,12 +201,12 @@ class Core:
         self._refusal = error
         self._sink.fail(error)
 
-    def met(self, entry: Entry, job: Job) -> None:
+    def met(self, entry: WatchedJob, job: Job) -> None:
         """Count a job that runs where the end of the watch is estimated, and say what of it expires."""
         self._outlook.entered(entry)
         self._warn(job)
 
-    def ends(self, entry: Entry, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
+    def ends(self, entry: WatchedJob, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
         """Say what of a job expires that has ended."""
         self._warn(job)
 
@@ -219,7 +219,7 @@ class Core:
 
     def _expire(self) -> None:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
-        self._judge.limits, self._settings.keep_open = Limits(job=0.0), False
+        self._judge.limits, self._settings.keep_open = JobTimeouts(job=0.0), False
         self.intake.drain()
         self._sink.start_soon(self._give_up_all, self._crew.out)
         self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._cut)
@@ -228,7 +228,7 @@ class Core:
         """Give up the jobs whose last poll has not come back in time."""
         self._sink.start_soon(self._give_up_all, ())
 
-    async def _give_up_all(self, but: Container[Entry]) -> None:
+    async def _give_up_all(self, but: Container[WatchedJob]) -> None:
         for number, entry in enumerate(self.schedule, 1):
             if self.schedule.get(entry.job_id) is entry and entry not in but:
                 self._judge.give_up(entry, self._loop.time())
@@ -270,7 +270,7 @@ class Core:
         if warning.what == "links" or warning.job.job_id in self.schedule:
             self._put(warning, warning.key)
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: WatchedJob) -> None:
         self.schedule.discard(entry.job_id)
         self._tally.moved(entry.status, None)
         self._outlook.left(entry)

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from asyncflow.polling import Key, Policy
     from asyncflow.records import Job
-    from asyncflow.watcher.watched_job import Entry
+    from asyncflow.watcher.watched_job import WatchedJob
 
-__all__ = ["Outlook"]
+__all__ = ["Forecast"]
 
 _RETENTION = timedelta(days=7)
 """For which Google Flow keeps a record: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
@@ -26,23 +26,26 @@ _RETENTION = timedelta(days=7)
 _LAST = datetime.max.replace(tzinfo=UTC) - _RETENTION
 
 
-class Outlook:
-    """Expected ends by what the policy has learned, and warnings *warn_before* seconds ahead of an expiry (None: no warnings)."""
+class Forecast:
+    """Expected ends by what the policy has learned, and warnings ahead of an expiry.
 
-    def __init__(self, policy: Policy, wall_clock: Callable[[], datetime], warn_before: float | None) -> None:
+    *expiry_warning* is how many seconds ahead; None means no warnings.
+    """
+
+    def __init__(self, policy: Policy, wall_clock: Callable[[], datetime], expiry_warning: float | None) -> None:
         self._policy = policy
         self._wall_clock = wall_clock
-        self._warn_before = warn_before
+        self._warn_before = expiry_warning
         self._running: Counter[Key] = Counter()
         self._youngest: dict[Key, float] = {}
 
-    def entered(self, entry: Entry) -> None:
+    def entered(self, entry: WatchedJob) -> None:
         """Count a job whose key has become known."""
         if entry.key is not None:
             self._running[entry.key] += 1
             self._youngest[entry.key] = max(entry.born_at, self._youngest.get(entry.key, entry.born_at))
 
-    def left(self, entry: Entry) -> None:
+    def left(self, entry: WatchedJob) -> None:
         """Forget a job that is not watched any more."""
         if entry.key is not None:
             self._running[entry.key] -= 1

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from asyncflow.events import Event
     from asyncflow.pacing import Pacer
     from asyncflow.telemetry import Hooks
-    from asyncflow.watcher.stats import Tally
-    from asyncflow.watcher.watched_job import Entry
+    from asyncflow.watcher.stats import WatchCounters
+    from asyncflow.watcher.watched_job import WatchedJob
 
-__all__ = ["Teller"]
+__all__ = ["WatchInstrumentation"]
 
 _numbers = count(1)
 
 
-class Teller:
+class WatchInstrumentation:
     """Tells *hooks* of one watch, and of the budget that its polls are paid from."""
 
     def __init__(self, hooks: Hooks, pacer: Pacer | None) -> None:
@@ -36,7 +36,7 @@ class Teller:
         self._number, self._started = next(_numbers), now
         self._hooks.tell(WatchStarted(self._number, jobs))
 
-    def answered(self, entry: Entry, answer: object, due: float, start: float, now: float) -> None:
+    def answered(self, entry: WatchedJob, answer: object, due: float, start: float, now: float) -> None:
         """Tell what the poll has brought that was *due* then and went out at *start*, before anything is concluded from it."""
         job = answer if isinstance(answer, Job) else None
         self._hooks.tell(
@@ -75,7 +75,7 @@ class Teller:
             )
         )
 
-    def ended(self, tally: Tally, left: int, error: str | None, now: float) -> None:
+    def ended(self, tally: WatchCounters, left: int, error: str | None, now: float) -> None:
         """Tell that the watch is over."""
         self._hooks.tell(
             WatchEnded(

@@ -13,16 +13,16 @@ from asyncflow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Callable, Iterable
 
-    from asyncflow.stream import Sink
-    from asyncflow.watcher.persistence import Keeping
+    from asyncflow.stream import Emitter
+    from asyncflow.watcher.persistence import JournalWriter
 
-__all__ = ["Intake"]
+__all__ = ["IdIntake"]
 
 _SLICE = 2000
 """Ids taken in without giving way to the event loop: some milliseconds' worth."""
 
 
-class Intake:
+class IdIntake:
     """Ids on their way into the schedule; *schedule* plans the first polls of a slice, *missing* tells which are not there yet.
 
     *on_idle* is called whenever an input has come to its end.
@@ -33,13 +33,13 @@ class Intake:
         schedule: Callable[[Iterable[str]], None],
         missing: Callable[[Iterable[str]], list[str]],
         on_idle: Callable[[], None],
-        keeping: Keeping | None,
+        keeping: JournalWriter | None,
     ) -> None:
         self._schedule = schedule
         self._missing = missing
         self._on_idle = on_idle
         self._keeping = keeping
-        self._sink: Sink[Any] | None = None
+        self._sink: Emitter[Any] | None = None
         self._inputs: list[AsyncIterable[str]] = []
         self._waiting: deque[str] = deque()
         self._entering: dict[str, None] = {}
@@ -80,7 +80,7 @@ class Intake:
         ahead = [job_id for job_id in job_ids if job_id not in self._unwanted]
         self._waiting = deque(dict.fromkeys((*ahead, *self._waiting)))
 
-    async def start(self, sink: Sink[Any]) -> None:
+    async def start(self, sink: Emitter[Any]) -> None:
         """Begin, with the inputs as workers of *sink*; returns when the ids that are there have been scheduled."""
         self._sink = sink
         for source in self._inputs:

@@ -13,10 +13,10 @@ from asyncflow.logs import hooks_of
 from asyncflow.polling import PollPolicy
 from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
-from asyncflow.watcher.engine import Core
-from asyncflow.watcher.persistence import Receipts
-from asyncflow.watcher.settings import Settings
-from asyncflow.watcher.watched_job import Limits
+from asyncflow.watcher.engine import WatchEngine
+from asyncflow.watcher.persistence import AckTracker
+from asyncflow.watcher.settings import WatchConfig
+from asyncflow.watcher.watched_job import JobTimeouts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ class WatchOptions(TypedDict, total=False):
     max_failures: int | None
     keep_open: bool
     buffer: int
-    warn_before: float | None
+    expiry_warning: float | None
     journal: WatchJournal | None
     auto_acknowledge: bool
     hooks: Iterable[Hook]
@@ -81,7 +81,7 @@ class JobWatcher(Stream[Event]):
     *job_timeout* for a job in all, each counted from `add`, and *timeout* for the watch. A job that passes one is `Abandoned`,
     with its last record, which a watch with such a limit therefore keeps; the poll made at that moment may still win, and nothing
     is cancelled at the service. After *max_failures* polls in a row without an answer a job is abandoned too; by default it never
-    is. With *keep_open* the iteration goes on when all jobs have ended, until `aclose`. *warn_before* asks for an `Expiring`
+    is. With *keep_open* the iteration goes on when all jobs have ended, until `aclose`. *expiry_warning* asks for an `Expiring`
     event that many seconds before the links of an ended job, or the record of a running one, are gone, as far as the watch
     lasts. *wall_clock* tells the time of day, by which ages are known.
 
@@ -116,30 +116,30 @@ class JobWatcher(Stream[Event]):
         journal: WatchJournal | None = None,
         auto_acknowledge: bool = True,
         hooks: Iterable[Hook] = (),
-        warn_before: float | None = None,
+        expiry_warning: float | None = None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         if concurrency < 1:
             raise UsageError("concurrency must be at least 1")
         if isinstance(job_ids, str):
             raise UsageError("job_ids is a single str: pass a list of ids")
-        self._core = core = Core(
-            Settings(
+        self._core = core = WatchEngine(
+            WatchConfig(
                 fetch=fetch,
                 policy=policy if policy is not None else PollPolicy(),
                 pacer=pacer,
                 concurrency=concurrency,
-                limits=Limits(start_timeout, stall_timeout, job_timeout),
+                limits=JobTimeouts(start_timeout, stall_timeout, job_timeout),
                 timeout=timeout,
                 max_failures=max_failures,
                 keep_open=keep_open,
                 wall_clock=wall_clock,
-                warn_before=warn_before,
+                expiry_warning=expiry_warning,
                 journal=journal,
                 hooks=hooks_of(hooks),
             )
         )
-        self._receipts = Receipts(core.keeping) if core.keeping is not None and auto_acknowledge else None
+        self._receipts = AckTracker(core.keeping) if core.keeping is not None and auto_acknowledge else None
         if isinstance(job_ids, AsyncIterable):
             core.intake.attach(job_ids)
         else:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncflow.events import Event
     from asyncflow.polling import Policy
 
-__all__ = ["Keeping", "Receipts", "WatchJournal"]
+__all__ = ["AckTracker", "JournalWriter", "WatchJournal"]
 
 _LESSONS = 100
 """Endings after which what the policy has learned is kept anew; what is learned twice does no harm."""
@@ -78,7 +78,7 @@ class _Learner(Protocol):
     def load(self, state: dict[str, Any]) -> None: ...
 
 
-class Keeping:
+class JournalWriter:
     """A watch's side of its journal: *wall_clock* dates what is noted, *policy* is told what was learned, and asked for it."""
 
     def __init__(self, journal: WatchJournal, policy: Policy, wall_clock: Callable[[], datetime]) -> None:
@@ -155,14 +155,14 @@ class Keeping:
                 self._loop.call_soon_threadsafe(self._journal.close_soon)
 
 
-class Receipts:
+class AckTracker:
     """Which events were handed out, and which of them count as handled: those whose consumer asks for the next one.
 
     A consumer is a task, so that several of them do not acknowledge for each other. One that has ended no longer asks, and so
     each ask is for it too: `asyncio.wait_for` makes a task for every event (Python 3.11).
     """
 
-    def __init__(self, keeping: Keeping) -> None:
+    def __init__(self, keeping: JournalWriter) -> None:
         self._keeping = keeping
         self._given: dict[asyncio.Task[Any] | None, Event] = {}
 

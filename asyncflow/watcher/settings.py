@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.telemetry import Hooks
     from asyncflow.watcher.persistence import WatchJournal
-    from asyncflow.watcher.watched_job import Limits
+    from asyncflow.watcher.watched_job import JobTimeouts
 
-__all__ = ["Fetch", "JobIds", "Settings"]
+__all__ = ["Fetch", "JobIds", "WatchConfig"]
 
 JobIds = Iterable[str] | AsyncIterable[str]
 Fetch = Callable[[str], Awaitable[Job]]
 
 
 @dataclass(slots=True)
-class Settings:
+class WatchConfig:
     """What `JobWatcher` was given."""
 
     fetch: Fetch
     policy: Policy
     pacer: Pacer | None
     concurrency: int
-    limits: Limits
+    limits: JobTimeouts
     timeout: float | None
     max_failures: int | None
     keep_open: bool
     wall_clock: Callable[[], datetime]
     journal: WatchJournal | None
-    warn_before: float | None
+    expiry_warning: float | None
     hooks: Hooks | None = None

@@ -11,9 +11,9 @@ from datetime import datetime
 from msgspec import Struct
 
 from asyncflow.events import Abandoned, Ended, Event, Unreachable
-from asyncflow.report import Ledger
+from asyncflow.report import ReportBuilder
 
-__all__ = ["Tally", "WatchStats"]
+__all__ = ["WatchCounters", "WatchStats"]
 
 
 class WatchStats(Struct, frozen=True):
@@ -56,7 +56,7 @@ class WatchStats(Struct, frozen=True):
         return box(f"{over:,} of {over + self.watched:,} jobs are over", facts, counts={**ended, "pending": self.watched})
 
 
-class Tally:
+class WatchCounters:
     """Polls and events since the start, and the statuses of the jobs that are watched."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Tally:
         self.abandoned: int = 0
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
-        self.ledger: Ledger = Ledger()
+        self.ledger: ReportBuilder = ReportBuilder()
 
     def reported(self, event: Event, key: tuple[str, str, str] | None = None) -> None:
         """Count an event; *key* is what is known of its job (service, kind and model) where the event may not tell."""

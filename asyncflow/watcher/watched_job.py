@@ -16,7 +16,7 @@ from asyncflow.polling import REST, Key
 from asyncflow.records import Job
 from asyncflow.redaction import digest
 
-__all__ = ["Entry", "Limits"]
+__all__ = ["JobTimeouts", "WatchedJob"]
 
 _NOT_STARTED = frozenset({"created", "pending"})
 
@@ -27,7 +27,7 @@ _RETENTION = 7 * 86400.0
 """Seconds for which Google Flow keeps a record: https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs-jobid"""
 
 
-class Entry(Struct, eq=False, gc=False):
+class WatchedJob(Struct, eq=False, gc=False):
     """A watched job, of a kind that the garbage collector passes over; nothing that is tracked may be kept in it.
 
     Instants are on the loop's clock: *added_at* to the watch, *born_at* by the record's creation time, *moved_at* when status
@@ -51,7 +51,7 @@ class Entry(Struct, eq=False, gc=False):
     job: Job | None = None
 
     def __repr__(self) -> str:
-        return f"<Entry {digest(self.job_id)}>"
+        return f"<WatchedJob {digest(self.job_id)}>"
 
     def note_birth(self, job: Job, now: float, wall_time: datetime) -> None:
         """Take over when the job was created, unless that cannot be: the clocks of two machines differ."""
@@ -70,7 +70,7 @@ class Entry(Struct, eq=False, gc=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class JobTimeouts:
     """How long a job may take to leave created or pending, to move on, and in all; seconds, or None for ever."""
 
     start: float | None = None
@@ -82,7 +82,7 @@ class Limits:
         # Said once, as most watches have none and each of their polls asks.
         object.__setattr__(self, "are_set", (self.start, self.stall, self.job) != (None, None, None))
 
-    def deadline(self, entry: Entry) -> tuple[float, type[WaitTimeoutError]]:
+    def deadline(self, entry: WatchedJob) -> tuple[float, type[WaitTimeoutError]]:
         """Return when to give the job up, on the loop's clock, and what that is called."""
         deadline, error = inf, WaitTimeoutError
         if self.job is not None:

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from anyio.lowlevel import checkpoint
 
 from asyncflow.errors import AsyncflowError, RateLimitedError, UsageError
-from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
-from asyncflow.polling import Schedule, Watched
+from asyncflow.pacing import Pacer, Permit, Priority, prepaid
+from asyncflow.polling import Schedulable, Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
-__all__ = ["Crew"]
+__all__ = ["WorkerPool"]
 
-W = TypeVar("W", bound=Watched)
+W = TypeVar("W", bound=Schedulable)
 
 _TICK = 0.001
 _MOMENT = 1e-4
@@ -29,7 +29,7 @@ _IN_A_ROW = 8
 _PRIORITIES = tuple(Priority)
 
 
-class Crew(Generic[W]):
+class WorkerPool(Generic[W]):
     """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
 
     A worker takes a due job, pays the pacer for the request, awaits what *ask* returns for it, and tells *hear* what came, a
@@ -58,14 +58,14 @@ class Crew(Generic[W]):
         self._ask = ask
         self._hear_answer = hear
         self._give_up = give_up
-        self._sink: Sink[Any] | None = None
+        self._sink: Emitter[Any] | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._workers = 0
         self._is_told = False
         self._timer: asyncio.TimerHandle | None = None
         self._announced: Priority | None = None
 
-    def start(self, sink: Sink[Any]) -> Callable[[], None]:
+    def start(self, sink: Emitter[Any]) -> Callable[[], None]:
         """Begin, with workers in the task group of *sink*; return what ends it."""
         self._sink, self._loop = sink, asyncio.get_running_loop()
         unsubscribe = self._pacer.subscribe(self._hear) if self._pacer is not None else None
@@ -134,7 +134,7 @@ class Crew(Generic[W]):
     async def _work(self) -> None:
         # In one piece: each coroutine within another is paid for at every step of every poll.
         pacer, out, hear, instant = self._pacer, self.out, self._hear_answer, 0
-        payment: Prepayment | None = None
+        payment: Permit | None = None
         while True:
             entry = self._take()
             if entry is None:
@@ -146,7 +146,7 @@ class Crew(Generic[W]):
             answer: object = None
             start = self._loop.time()
             if pacer is not None:
-                payment = Prepayment(pacer, _PRIORITIES[entry.priority])
+                payment = Permit(pacer, _PRIORITIES[entry.priority])
             prepaid.set(payment)
             try:
                 try:

@@ -1,5 +1,5 @@
 """Callbacks of the service in, nudges to a watch out."""
 
-from asyncflow.webhook.receiver import Reply, WebhookReceiver
+from asyncflow.webhook.receiver import CallbackResponse, WebhookReceiver
 
-__all__ = ["Reply", "WebhookReceiver"]
+__all__ = ["CallbackResponse", "WebhookReceiver"]

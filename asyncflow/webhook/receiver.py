@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Send = Callable[[Any], Awaitable[None]]
     Read = Callable[[], Awaitable[tuple[bytes, bool]]]
 
-__all__ = ["Reply", "WebhookReceiver"]
+__all__ = ["CallbackResponse", "WebhookReceiver"]
 
 _log = logging.getLogger("asyncflow.webhook")
 
@@ -41,7 +41,7 @@ _REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class CallbackResponse:
     """An answer to a callback: its *status*, and *text* for the human who looks into it."""
 
     status: int
@@ -54,14 +54,14 @@ class Reply:
         return headers | {"allow": "POST"} if self.status == 405 else headers
 
 
-_TAKEN = Reply(204)
-_NO_ID = Reply(400, "no job id in the body")
-_STRANGER = Reply(403, "the secret is missing or wrong")
-_UNKNOWN = Reply(404, "no such job is watched here")
-_WRONG_METHOD = Reply(405, "callbacks are POSTed")
-_TOO_SLOW = Reply(408, "the body took too long")
-_TOO_LARGE = Reply(413, "the body is too large")
-_ENCODED = Reply(415, "the body is compressed")
+_TAKEN = CallbackResponse(204)
+_NO_ID = CallbackResponse(400, "no job id in the body")
+_STRANGER = CallbackResponse(403, "the secret is missing or wrong")
+_UNKNOWN = CallbackResponse(404, "no such job is watched here")
+_WRONG_METHOD = CallbackResponse(405, "callbacks are POSTed")
+_TOO_SLOW = CallbackResponse(408, "the body took too long")
+_TOO_LARGE = CallbackResponse(413, "the body is too large")
+_ENCODED = CallbackResponse(415, "the body is compressed")
 
 
 class WebhookReceiver:
@@ -111,14 +111,14 @@ class WebhookReceiver:
 
     # -- the decision: no I/O --------------------------------------------------------------------------------------------
 
-    def answer(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def answer(self, method: str, path: str, query: str, headers: Mapping[str, str], body: bytes) -> CallbackResponse:
         """Return the answer to a whole request, and nudge if it is a callback; for frameworks that have no ASGI.
 
         *path* is decoded and *query* is not; the names of *headers* are in lower case. Nothing is raised but what *nudge* raises.
         """
         return self._counted(self._refusal(method, path, query, headers) or self._judged(body))
 
-    def _refusal(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> Reply | None:
+    def _refusal(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> CallbackResponse | None:
         """Return why a request is refused, as far as that can be said without its body; strangers learn nothing else."""
         if not self._is_trusted(path, query):
             return _STRANGER
@@ -141,7 +141,7 @@ class WebhookReceiver:
         # All of them are compared, each in constant time.
         return sum(hmac.compare_digest(each, self._secret) for each in hashes) > 0
 
-    def _judged(self, body: bytes) -> Reply:
+    def _judged(self, body: bytes) -> CallbackResponse:
         if len(body) > self._max_bytes:
             return _TOO_LARGE
         job_id = read_nudge(body)
@@ -168,12 +168,12 @@ class WebhookReceiver:
                     del self._heard[next(iter(self._heard))]
             return job_id in self._heard
 
-    def _counted(self, reply: Reply) -> Reply:
+    def _counted(self, reply: CallbackResponse) -> CallbackResponse:
         with self._lock:
             self._counts[reply.status] += 1
         return reply
 
-    async def _receive(self, method: str, path: str, query: str, headers: Mapping[str, str], read: Read) -> Reply:
+    async def _receive(self, method: str, path: str, query: str, headers: Mapping[str, str], read: Read) -> CallbackResponse:
         """Return the answer to a request whose body comes in pieces; *read* returns one, and whether more come."""
         reply = self._refusal(method, path, query, headers)
         if reply is not None:

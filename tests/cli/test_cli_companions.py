@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow import AsyncClient, Ended, Journal, every
-from asyncflow.cli.addon import Companion
-from asyncflow.cli.endings import Ending
+from asyncflow import AsyncClient, Ended, Journal, fixed_interval
+from asyncflow.cli.addon import Addon
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode, graver
 from asyncflow.cli.output.live_view import Line, plain
-from asyncflow.cli.output.progress import Tally
-from asyncflow.cli.output.renderers import Feed
-from asyncflow.cli.watch_runner import Session, Times
+from asyncflow.cli.output.progress import WatchProgress
+from asyncflow.cli.output.renderers import Renderer
+from asyncflow.cli.watch_runner import Times, WatchRunner
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncflow import Event
 
 
-class Shown(Feed):
+class Shown(Renderer):
     def __init__(self) -> None:
         self.text = ""
 
@@ -33,7 +33,7 @@ class Shown(Feed):
         self.text = "\n".join(map(plain, lines))
 
 
-class Busy(Companion):
+class Busy(Addon):
     """Holds every ending until the end."""
 
     def __init__(self, *, finishes: bool = True, more: AsyncIterator[str] | None = None) -> None:
@@ -41,10 +41,10 @@ class Busy(Companion):
         self._more = more
         self._finishes = finishes
         self._held: list[Event] = []
-        self._session: Session
+        self._session: WatchRunner
 
     @asynccontextmanager
-    async def beside(self, session: Session) -> AsyncGenerator[None]:
+    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
         self._session = session
         self.said.append("in")
         try:
@@ -80,9 +80,9 @@ class Busy(Companion):
 
 
 @asynccontextmanager
-async def session_of(job_ids: Sequence[str], *companions: Companion, service: Simulator) -> AsyncGenerator[Session]:
-    async with AsyncClient(service.token, base_url=service.url, policy=every(0.1)) as client:
-        session = Session(client, Tally(job_ids), every(0.1), ("a test", ""))
+async def session_of(job_ids: Sequence[str], *companions: Addon, service: Simulator) -> AsyncGenerator[WatchRunner]:
+    async with AsyncClient(service.token, base_url=service.url, policy=fixed_interval(0.1)) as client:
+        session = WatchRunner(client, WatchProgress(job_ids), fixed_interval(0.1), ("a test", ""))
         session.companions = companions
         yield session
 
@@ -94,7 +94,7 @@ async def test_an_ending_is_acknowledged_when_all_have_done_their_part(tmp_path:
     first, second, shown = Busy(finishes=finishes), Busy(), Shown()
     async with Simulator() as service:
         ids = service.seed_jobs(3, age=600, fate="success")
-        async with session_of(ids, first, Companion(), second, service=service) as session:
+        async with session_of(ids, first, Addon(), second, service=service) as session:
             session.journal, session.feeds = Journal(path), [shown]
             await session.follow(ids, Times(), 10)
             assert ["busy" in plain(line) for line in session.picture((80, 24))].count(True) == 2
@@ -120,15 +120,15 @@ async def test_a_companion_may_bring_jobs_of_its_own() -> None:
 
 @pytest.mark.asyncio
 async def test_one_that_cannot_begin_ends_the_watch_before_the_first_read() -> None:
-    class Broken(Companion):
+    class Broken(Addon):
         @asynccontextmanager
-        async def beside(self, session: Session) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
-            raise Ending("cannot", ExitCode.USAGE)
+        async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
+            raise CommandExit("cannot", ExitCode.USAGE)
             yield
 
     before = Busy()
     async with Simulator() as service, session_of(["x"], before, Broken(), service=service) as session:
-        with pytest.raises(Ending, match="cannot"):
+        with pytest.raises(CommandExit, match="cannot"):
             await session.follow(["x"], Times(), 10)
         assert not any(session.client.pacer.stats().starts.values())
     assert before.said == ["in", "out"]

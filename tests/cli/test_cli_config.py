@@ -8,7 +8,7 @@ import click
 import pytest
 
 from asyncflow.cli.app import group, run
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.input import config
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ older-than = "7d"
     ],
 )
 def test_a_flaw_is_told_with_its_line(write: Callable[[str], str], text: str, complaint: str) -> None:
-    with pytest.raises(Ending) as ending:
+    with pytest.raises(CommandExit) as ending:
         config.read_config(write(text), group)
     assert ending.value.text.startswith("asyncflow.toml")
     assert complaint in ending.value.text
@@ -88,14 +88,14 @@ def test_a_flaw_is_told_with_its_line(write: Callable[[str], str], text: str, co
 
 @pytest.mark.parametrize(("key", "complaint"), [("wach", "no such table: one of defaults, "), ("e\u0301", "no such table")])
 def test_an_unknown_table_is_told_with_the_known_ones(write: Callable[[str], str], key: str, complaint: str) -> None:
-    with pytest.raises(Ending, match=complaint):
+    with pytest.raises(CommandExit, match=complaint):
         config.read_config(write(f'["{key}"]\n'), group)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"#" * 1_000_001])
 def test_what_is_no_text_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(Ending, match="x: no text file in UTF-8, or too long for settings"):
+    with pytest.raises(CommandExit, match="x: no text file in UTF-8, or too long for settings"):
         config.read_config(str(tmp_path / "x"), group)
 
 

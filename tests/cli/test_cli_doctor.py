@@ -20,8 +20,8 @@ from secret_watch import leaks
 
 import asyncflow
 from asyncflow.cli import main
+from asyncflow.cli.commands.doctor import lines
 from asyncflow.cli.doctor import environment as installation
-from asyncflow.cli.doctor import lines
 from asyncflow.cli.doctor.environment import Finding, look_at_installation, look_at_settings, requirements
 from asyncflow.cli.doctor.network import certificate_of, look_at_service, skew_of
 from asyncflow.cli.output.live_view import plain

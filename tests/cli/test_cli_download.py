@@ -17,15 +17,15 @@ import pytest
 from cli_processes import LAUNCH, Command, environment_of
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, DownloadError, Journal, every
+from asyncflow import AsyncClient, DownloadError, Journal, fixed_interval
 from asyncflow.cli import main
 from asyncflow.cli.addons import download as downloading
 from asyncflow.cli.commands.download import FileLine
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.output.live_view import plain
-from asyncflow.cli.output.progress import Tally
+from asyncflow.cli.output.progress import WatchProgress
 from asyncflow.cli.sizes import parse_size, size
-from asyncflow.cli.watch_runner import Session, Times
+from asyncflow.cli.watch_runner import Times, WatchRunner
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -227,9 +227,9 @@ def test_sizes_are_written(number: float, text: str) -> None:
 
 
 @asynccontextmanager
-async def session_beside(companion: downloading.Downloading, service: Simulator) -> AsyncGenerator[Session]:
-    async with AsyncClient(service.token, base_url=service.url, policy=every(0.1)) as client:
-        session = Session(client, Tally(), every(0.1), ("a test", ""))
+async def session_beside(companion: downloading.DownloadAddon, service: Simulator) -> AsyncGenerator[WatchRunner]:
+    async with AsyncClient(service.token, base_url=service.url, policy=fixed_interval(0.1)) as client:
+        session = WatchRunner(client, WatchProgress(), fixed_interval(0.1), ("a test", ""))
         session.companions = [companion]
         yield session
 
@@ -237,7 +237,7 @@ async def session_beside(companion: downloading.Downloading, service: Simulator)
 @pytest.mark.asyncio
 async def test_a_watch_waits_for_its_files_when_too_many_jobs_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "_MOST_WAITING", 1)
-    companion = downloading.Downloading(str(tmp_path), {})
+    companion = downloading.DownloadAddon(str(tmp_path), {})
     async with Simulator(media_size=100_000) as simulator, session_beside(companion, simulator) as session:
         ids = simulator.seed_jobs(8, age=600, fate="success")
         await session.follow(ids, Times(), 10)
@@ -253,7 +253,7 @@ async def test_a_full_disk_ends_the_watch(most: int, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(downloading, "_MOST_WAITING", most)
     monkeypatch.setattr(os, "writev", full)
-    companion = downloading.Downloading(str(tmp_path), {})
+    companion = downloading.DownloadAddon(str(tmp_path), {})
     async with Simulator() as simulator, session_beside(companion, simulator) as session:
         ids = simulator.seed_jobs(4, age=600, fate="success")
         with pytest.raises(DownloadError, match="no room left"):

@@ -10,14 +10,14 @@ import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
 from asyncflow import Changed, Ended, RateLimitedError
-from asyncflow.cli.output.live_view import Gauges, Line, frame, plain
-from asyncflow.cli.output.progress import Running, Tally
+from asyncflow.cli.output.live_view import Line, LiveMetrics, frame, plain
+from asyncflow.cli.output.progress import RunningJobs, WatchProgress
 from asyncflow.cli.output.summary import progress_line, summary
 from asyncflow.redaction import digest
 
 
-def busy_tally(count: int = 12) -> Tally:
-    tally = Tally([f"job {number}" for number in range(count)])
+def busy_tally(count: int = 12) -> WatchProgress:
+    tally = WatchProgress([f"job {number}" for number in range(count)])
     for number in range(count - 4):
         tally.apply(Changed(job(f"job {number}", age=number)), 100.0, NOON)
     tally.apply(Ended(job("job 0", "completed", OK, age=43)), 100.0, NOON)
@@ -26,13 +26,19 @@ def busy_tally(count: int = 12) -> Tally:
     return tally
 
 
-def expected(_: Running, age: float) -> float | None:
+def expected(_: RunningJobs, age: float) -> float | None:
     return age + 63 if age < 6 else None
 
 
-def drawn(tally: Tally, columns: int = 80, rows: int = 24, gauges: Gauges | None = None) -> list[str]:
+def drawn(tally: WatchProgress, columns: int = 80, rows: int = 24, gauges: LiveMetrics | None = None) -> list[str]:
     lines = frame(
-        tally, gauges or Gauges(8.4, 1234), ("asyncflow watch", "12 jobs"), 67.0, 100.0, size=(columns, rows), expect=expected
+        tally,
+        gauges or LiveMetrics(8.4, 1234),
+        ("asyncflow watch", "12 jobs"),
+        67.0,
+        100.0,
+        size=(columns, rows),
+        expect=expected,
     )
     return [plain(line) for line in lines]
 
@@ -76,7 +82,7 @@ def test_trouble_is_told_where_nothing_moves() -> None:
     tally = busy_tally()
     calm = drawn(tally)
     tally.failed("job 7", RateLimitedError("slow down", transient=True, status=429))
-    troubled = drawn(tally, gauges=Gauges(8.4, 1234, 5, None, 12.0))
+    troubled = drawn(tally, gauges=LiveMetrics(8.4, 1234, 5, None, 12.0))
     assert troubled[3] == "  8 requests/s, 1,234 in all, 5 x 429, paused for 12 s as the service asked"
     assert troubled[4] == "  1 job without an answer, still trying: too many requests [HTTP 429]"
     assert "no answer" in troubled[7]
@@ -84,11 +90,11 @@ def test_trouble_is_told_where_nothing_moves() -> None:
 
 
 def test_a_long_pause_is_announced() -> None:
-    assert drawn(busy_tally(), gauges=Gauges(0.0, 1, next_poll=14.0))[3] == "  0 requests/s, 1 in all, next in 14 s"
+    assert drawn(busy_tally(), gauges=LiveMetrics(0.0, 1, next_poll=14.0))[3] == "  0 requests/s, 1 in all, next in 14 s"
 
 
 def test_what_the_service_says_cannot_draw_on_the_screen() -> None:
-    tally = Tally(["a"])
+    tally = WatchProgress(["a"])
     tally.apply(Changed(job("a", "\x1b[2J\nada.lind@example.com")), 100.0, NOON)
     text = "\n".join(drawn(tally))
     assert "\x1b" not in text
@@ -96,7 +102,7 @@ def test_what_the_service_says_cannot_draw_on_the_screen() -> None:
 
 
 def test_the_bar_is_full_only_at_the_end() -> None:
-    tally = Tally([f"job {number}" for number in range(1000)])
+    tally = WatchProgress([f"job {number}" for number in range(1000)])
     for number in range(999):
         tally.apply(Ended(job(f"job {number}", "completed", OK)), 100.0, NOON)
     assert "━─ " in drawn(tally)[1]
@@ -121,7 +127,7 @@ def texts(lines: list[Line]) -> list[str]:
 
 
 def test_a_summary_counts_by_kind_and_ranks_reasons() -> None:
-    assert texts(summary(busy_tally(), Gauges(1.0, 120, 2), 60.0)) == [
+    assert texts(summary(busy_tally(), LiveMetrics(1.0, 120, 2), 60.0)) == [
         "3 jobs in 1 min 0 s",
         "",
         "          jobs  succeeded  partial  no output  failed  given up      median",
@@ -136,24 +142,24 @@ def test_a_summary_counts_by_kind_and_ranks_reasons() -> None:
 
 
 def test_a_summary_of_one_job_has_no_table() -> None:
-    tally = Tally(["a"])
+    tally = WatchProgress(["a"])
     tally.apply(Ended(job("a", "completed", OK, age=43)), 100.0, NOON)
-    assert texts(summary(tally, Gauges(0.0, 1), 2.0)) == ["1 job in 2.0 s", "", "1 request, 0.5 a second"]
+    assert texts(summary(tally, LiveMetrics(0.0, 1), 2.0)) == ["1 job in 2.0 s", "", "1 request, 0.5 a second"]
 
 
 def test_progress_is_a_line() -> None:
-    line = progress_line(busy_tally(), Gauges(8.4), 7.0)
+    line = progress_line(busy_tally(), LiveMetrics(8.4), 7.0)
     assert line == "    7 s   3 of 12    1 succeeded    1 partial    1 failed   8 requests/s"
 
 
 @pytest.fixture(scope="module")
-def thousands() -> Tally:
+def thousands() -> WatchProgress:
     return busy_tally(10_000)
 
 
 @pytest.mark.parametrize("columns", [20, 30, 40, 60, 72, 80, 100, 160, 300])
 @pytest.mark.parametrize("rows", [1, 5, 8, 12, 24, 50])
-def test_a_picture_fits_every_terminal(thousands: Tally, columns: int, rows: int) -> None:
+def test_a_picture_fits_every_terminal(thousands: WatchProgress, columns: int, rows: int) -> None:
     lines = drawn(thousands, columns, rows)
     assert len(lines) <= max(rows - 1, 1)
     table = [line for line in lines if re.search(r"\b[0-9a-f]{10}\b", line)]
@@ -178,22 +184,22 @@ def test_which_job_it_is_stays_longest(columns: int, names: list[str]) -> None:
 
 
 def test_the_counts_of_thousands_are_whole_at_eighty_columns() -> None:
-    tally = Tally(expected=10_000)
+    tally = WatchProgress(expected=10_000)
     tally.ended.update({"succeeded": 8000, "partial": 500, "no_output": 400, "failed": 1000, "given up": 100})
     assert drawn(tally)[2] == "  8,000 succeeded  500 partial  400 no output  1,000 failed  100 given up"
     assert drawn(tally, 100)[2].startswith("   8,000 succeeded      500 partial  ")
     tally.ended.update({"succeeded": -8000, "no_output": -400})
     assert drawn(tally, 45)[2] == "  500 partial  1,000 failed  100 given up"
-    assert drawn(Tally(expected=10_000), 40)[2] == "  0 succeeded"
+    assert drawn(WatchProgress(expected=10_000), 40)[2] == "  0 succeeded"
 
 
 @pytest.mark.parametrize(("columns", "rows", "shown"), [(80, 24, 15), (160, 50, 82)])
-def test_a_picture_of_thousands_looks_at_those_it_shows(thousands: Tally, columns: int, rows: int, shown: int) -> None:
+def test_a_picture_of_thousands_looks_at_those_it_shows(thousands: WatchProgress, columns: int, rows: int, shown: int) -> None:
     asked: list[str] = []
 
-    def expect(job: Running, age: float) -> float:
+    def expect(job: RunningJobs, age: float) -> float:
         asked.append(job.job_id)
         return age + 60.0
 
-    frame(thousands, Gauges(), ("asyncflow watch", "10,000 jobs"), 67.0, 100.0, size=(columns, rows), expect=expect)
+    frame(thousands, LiveMetrics(), ("asyncflow watch", "10,000 jobs"), 67.0, 100.0, size=(columns, rows), expect=expect)
     assert len(asked) == len(set(asked)) <= shown

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncflow.cli.input.manifest import BadManifestError, Entry, read_manifest
+from asyncflow.cli.input.manifest import BadManifestError, ManifestLine, read_manifest
 
 VIDEOS = "google-flow/videos"
 
 
-def read(text: str) -> list[Entry]:
+def read(text: str) -> list[ManifestLine]:
     return read_manifest(text, "batch")
 
 

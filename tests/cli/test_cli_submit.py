@@ -14,7 +14,7 @@ from cli_processes import TOKEN, environment_of
 from killed_submits import with_patience
 from secret_watch import leaks
 
-from asyncflow import Journal, Submission
+from asyncflow import Journal, SubmitResult
 from asyncflow.cli.app import run as run_command
 from asyncflow.simulator import Answer, Faults, SimulatorThread
 
@@ -71,8 +71,8 @@ def batch(tmp_path: Path) -> Path:
     return path
 
 
-def results(output: str) -> list[Submission]:
-    return [msgspec.json.decode(each, type=Submission) for each in output.splitlines()]
+def results(output: str) -> list[SubmitResult]:
+    return [msgspec.json.decode(each, type=SubmitResult) for each in output.splitlines()]
 
 
 def test_each_line_becomes_a_job(command: Command, batch: Path, service: SimulatorThread, tmp_path: Path) -> None:

@@ -7,13 +7,13 @@ from random import Random
 import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
-from asyncflow import Abandoned, Changed, Ended, Event, Problem, TransportError, Unreachable
+from asyncflow import Abandoned, Changed, Ended, ErrorInfo, Event, TransportError, Unreachable
 from asyncflow.cli.exits import ExitCode
-from asyncflow.cli.output.progress import Speed, Tally
+from asyncflow.cli.output.progress import RateMeter, WatchProgress
 
 
-def tally_of(*events: Event, ids: tuple[str, ...] = ("a", "b", "c")) -> Tally:
-    tally = Tally(ids)
+def tally_of(*events: Event, ids: tuple[str, ...] = ("a", "b", "c")) -> WatchProgress:
+    tally = WatchProgress(ids)
     for event in events:
         tally.apply(event, 100.0, NOON)
     return tally
@@ -31,7 +31,7 @@ def test_the_longest_running_come_first() -> None:
 
 
 def test_the_oldest_are_found_among_thousands_that_come_and_go() -> None:
-    random, tally = Random(1), Tally()
+    random, tally = Random(1), WatchProgress()
     for number in range(5000):
         tally.apply(Changed(job(f"{number}", age=random.randrange(1, 500))), 1000.0, NOON)
         if number % 3:
@@ -74,7 +74,7 @@ def test_endings_are_counted_by_outcome_and_kind() -> None:
 
 
 def given_up(job_id: str, kind: str) -> Abandoned:
-    return Abandoned(job_id, Problem(kind, "gone"))
+    return Abandoned(job_id, ErrorInfo(kind, "gone"))
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,15 @@ def test_the_exit_code_follows_the_endings(events: tuple[Event, ...], code: Exit
 
 
 def test_a_job_that_was_unreachable_when_its_time_was_up_is_lost() -> None:
-    tally = Tally(["a"])
+    tally = WatchProgress(["a"])
     tally.failed("a", TransportError("connection reset", transient=True))
-    tally.apply(Unreachable("a", NOON, Problem("transport")), 1.0, NOON)
+    tally.apply(Unreachable("a", NOON, ErrorInfo("transport")), 1.0, NOON)
     tally.apply(given_up("a", "wait_timeout"), 2.0, NOON)
     assert (tally.code, tally.reasons) == (ExitCode.LOST, {"connection reset": 1})
 
 
 def test_a_job_that_answers_again_is_silent_no_longer() -> None:
-    tally = Tally(["a"])
+    tally = WatchProgress(["a"])
     tally.failed("a", TransportError("connection reset", transient=True))
     tally.answered("a")
     tally.apply(given_up("a", "wait_timeout"), 2.0, NOON)
@@ -112,13 +112,13 @@ def test_a_given_up_job_keeps_its_kind() -> None:
 
 
 def test_jobs_may_come_later() -> None:
-    tally = Tally(expected=5)
+    tally = WatchProgress(expected=5)
     tally.added("a")
     assert (tally.total, tally.open_ids) == (5, ["a"])
 
 
 def test_speed_is_that_of_the_last_seconds() -> None:
-    speed = Speed(window=3.0)
+    speed = RateMeter(window=3.0)
     speed.start(0.0)
     assert speed.note(0.0, 0) == 0.0
     assert speed.note(1.0, 10) == 10.0

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from asyncflow.client.rate_limit import Budget
-from asyncflow.pacing import Pacer, Prepayment, Priority, prepaid
+from asyncflow.client.rate_limit import PermitGate
+from asyncflow.pacing import Pacer, Permit, Priority, prepaid
 
 
 async def elapse(seconds: float) -> None:
@@ -19,7 +19,7 @@ async def elapse(seconds: float) -> None:
 @pytest.mark.virtual_time
 async def test_a_caller_who_looks_on_does_not_stand_in_line_behind_the_retry_of_a_watch() -> None:
     loop, order = asyncio.get_running_loop(), list[str]()
-    budget = Budget(Pacer(rate=1, concurrency=10))
+    budget = PermitGate(Pacer(rate=1, concurrency=10))
     assert budget.pacer.take(loop.time(), Priority.REST) == 0
 
     async def pay(name: str, priority: Priority) -> None:
@@ -37,7 +37,7 @@ async def test_a_caller_who_looks_on_does_not_stand_in_line_behind_the_retry_of_
 @pytest.mark.virtual_time
 async def test_those_who_wait_in_any_line_are_disturbed() -> None:
     loop, looks = asyncio.get_running_loop(), list[float]()
-    budget = Budget(Pacer(rate=0.1, concurrency=10))
+    budget = PermitGate(Pacer(rate=0.1, concurrency=10))
     budget.pacer.take(loop.time(), Priority.REST)
 
     def now() -> float:
@@ -58,9 +58,9 @@ async def test_those_who_wait_in_any_line_are_disturbed() -> None:
 
 
 def test_what_a_watch_paid_for_is_taken_over_with_its_priority() -> None:
-    budget = Budget(Pacer())
+    budget = PermitGate(Pacer())
     assert budget.take_over() is None
-    token = prepaid.set(Prepayment(budget.pacer, Priority.EXPECTED))
+    token = prepaid.set(Permit(budget.pacer, Priority.EXPECTED))
     assert budget.take_over() is Priority.EXPECTED
     assert budget.take_over() is None
     prepaid.reset(token)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from service_kit import TOKEN, client_of, clock
 
-from asyncflow import Abandoned, AsyncClient, AsyncflowError, Changed, Ended, Job, Pacer, Unreachable, every
+from asyncflow import Abandoned, AsyncClient, AsyncflowError, Changed, Ended, Job, Pacer, Unreachable, fixed_interval
 from asyncflow.simulator import Faults, Simulator
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 async def test_no_more_requests_are_in_flight_than_allowed(concurrency: int) -> None:
     async with (
         Simulator(faults=Faults(latency=0.15)) as simulator,
-        client_of(simulator, concurrency=concurrency, policy=every(0.2)) as client,
+        client_of(simulator, concurrency=concurrency, policy=fixed_interval(0.2)) as client,
     ):
         ids = simulator.seed_jobs(12 if concurrency > 1 else 3, duration=0.3)
         await asyncio.gather(client.wait_all(ids, timeout=4), *map(client.get_job, ids))
@@ -62,7 +62,7 @@ async def test_two_clients_share_one_budget() -> None:
 async def test_who_looks_on_is_served_while_thousands_are_watched() -> None:
     async with (
         Simulator(faults=Faults(latency=0.02)) as simulator,
-        client_of(simulator, rate=200, concurrency=20, policy=every(1)) as client,
+        client_of(simulator, rate=200, concurrency=20, policy=fixed_interval(1)) as client,
     ):
         ids = simulator.seed_jobs(3000, fate="endless")
         waits: list[float] = []
@@ -97,7 +97,7 @@ async def test_a_thousand_jobs_on_a_bad_day_have_a_thousand_outcomes() -> None:
     count = 10_000 if LONG else 1000
     faults = Faults(reset=0.02, server_error=0.02, garble=0.01, rate_limit=200, burst=50, retry_after=1)
     faults.failed = faults.partial = faults.no_media = faults.refused = 0.05
-    async with Simulator(seed=11, faults=faults) as simulator, client_of(simulator, policy=every(2)) as client:
+    async with Simulator(seed=11, faults=faults) as simulator, client_of(simulator, policy=fixed_interval(2)) as client:
         duration = (0.5, 20 if LONG else 2)
         ids = [*simulator.seed_jobs(count - 10, kind="mix", duration=duration), *simulator.seed_jobs(10, foreign=True)]
         told: Counter[str] = Counter()
@@ -165,7 +165,7 @@ async def test_cancelled_calls_leave_nothing_behind() -> None:
         ids = simulator.seed_jobs(20, duration=(0, 100))
         for _ in range(rounds // 4):
             # A new budget for each few calls: it lets the first ones go at once, and so they are cut off at every stage.
-            async with AsyncClient(TOKEN, base_url=simulator.url, concurrency=10, policy=every(0.05)) as client:
+            async with AsyncClient(TOKEN, base_url=simulator.url, concurrency=10, policy=fixed_interval(0.05)) as client:
                 choices = calls(client, ids, dice)
                 await asyncio.gather(*(cancelled(dice.choice(choices), dice) for _ in range(4)))
                 stats = client.pacer.stats()
@@ -217,7 +217,7 @@ async def test_a_fetch_that_makes_tasks_of_its_own_pays_once() -> None:
         async def read(job_id: str) -> Job:
             return await asyncio.wait_for(asyncio.ensure_future(client.get_job(job_id)), 10)
 
-        watcher = type(client.watch())(read, ids, pacer=client.pacer, policy=every(0.1))
+        watcher = type(client.watch())(read, ids, pacer=client.pacer, policy=fixed_interval(0.1))
         async with watcher:
             assert len([event async for event in watcher]) == 30
         assert simulator.stats().peak_in_flight <= 5
@@ -225,7 +225,7 @@ async def test_a_fetch_that_makes_tasks_of_its_own_pays_once() -> None:
 
 
 async def test_an_outage_is_survived() -> None:
-    async with Simulator() as simulator, client_of(simulator, policy=every(0.2)) as client:
+    async with Simulator() as simulator, client_of(simulator, policy=fixed_interval(0.2)) as client:
         ids = simulator.seed_jobs(20, duration=0.5)
         simulator.faults = Faults(reset=1)
         waiting = asyncio.create_task(client.wait_all(ids, timeout=30))

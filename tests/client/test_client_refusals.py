@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from service_kit import EMAIL, FLOW_ID, MUSIC_ID, TOKEN, assert_discreet, client_at, client_of, http, listening
 
-from asyncflow import AsyncClient, AuthenticationError, JobNotFoundError, Pacer, UsageError, every
+from asyncflow import AsyncClient, AuthenticationError, JobNotFoundError, Pacer, UsageError, fixed_interval
 from asyncflow.simulator import Simulator
 
 MISSING = http(404, b'{"error": "Job not found"}')
@@ -261,7 +261,7 @@ async def test_a_watch_through_a_closed_client_abandons_nothing() -> None:
 async def test_closing_the_client_ends_a_watch_and_abandons_nothing() -> None:
     async with Simulator() as simulator:
         async with AsyncClient(TOKEN, base_url=simulator.url) as client:
-            watcher = client.watch(simulator.seed_jobs(3, fate="endless"), policy=every(0.2))
+            watcher = client.watch(simulator.seed_jobs(3, fate="endless"), policy=fixed_interval(0.2))
             seen = [await anext(watcher) for _ in range(3)]
         with pytest.raises(UsageError, match="closed"):
             seen += [event async for event in watcher]
@@ -361,7 +361,7 @@ async def test_a_borrowed_session_that_raises_for_status_changes_nothing() -> No
 async def test_with_options_shares_connection_and_budget() -> None:
     async with Simulator() as simulator, client_of(simulator) as client:
         [job_id] = simulator.seed_jobs(age=600)
-        other = client.with_options(timeout=5, max_retries=0, policy=every(1))
+        other = client.with_options(timeout=5, max_retries=0, policy=fixed_interval(1))
         await client.get_job(job_id)
         await other.get_job(job_id)
         assert other.pacer is client.pacer

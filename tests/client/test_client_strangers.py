@@ -24,7 +24,7 @@ from asyncflow import (
     RedirectError,
     ServiceError,
     TransportError,
-    every,
+    fixed_interval,
 )
 from asyncflow.simulator import Faults, Simulator
 
@@ -133,7 +133,7 @@ async def test_a_redirect_is_not_followed_and_the_token_stays_at_home(status: in
     async with (
         listening(http(200, GOOD)) as other,
         listening(http(status, b"", {"Location": f"{other.url}/v1/google-flow/jobs/{FLOW_ID}"})) as server,
-        client_at(server.url, policy=every(0.05)) as client,
+        client_at(server.url, policy=fixed_interval(0.05)) as client,
     ):
         with pytest.raises(RedirectError):
             await client.get_job(FLOW_ID)
@@ -253,7 +253,10 @@ async def test_nothing_that_is_logged_or_shown_holds_a_secret(caplog: pytest.Log
     asyncio.get_running_loop().set_debug(True)
     shown: list[str] = []
     faults = Faults(kinds=("read",), server_error=0.2, reset=0.2, garble=0.1, truncate=0.1)
-    async with Simulator(faults=faults, seed=3) as simulator, client_of(simulator, policy=every(0.1), max_retries=0) as client:
+    async with (
+        Simulator(faults=faults, seed=3) as simulator,
+        client_of(simulator, policy=fixed_interval(0.1), max_retries=0) as client,
+    ):
         ids = [*simulator.seed_jobs(10, kind="mix", duration=0.3), *simulator.seed_jobs(3, foreign=True), FLOW_ID, MUSIC_ID]
         shown.append(repr(client))
         async with client.watch(ids, timeout=1.5) as watcher:

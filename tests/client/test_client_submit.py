@@ -22,7 +22,7 @@ from asyncflow import (
     TransportError,
     UsageError,
     WaitTimeoutError,
-    every,
+    fixed_interval,
 )
 from asyncflow.simulator import Answer, Faults, Simulator
 
@@ -33,7 +33,7 @@ ASSET = f"user:1234-email:{EMAIL.encode().hex()}-video:c0ffee01"
 
 
 async def test_a_video_is_submitted_and_waited_for() -> None:
-    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=every(0.05)) as client:
+    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=fixed_interval(0.05)) as client:
         job = await client.submit("google-flow/videos", PROMPT)
         assert isinstance(job, FlowJob)
         assert (job.is_terminal, job.kind) == (False, "video")
@@ -103,7 +103,7 @@ async def test_work_that_comes_without_a_job_is_a_job_without_an_id(path: str) -
 
 
 async def test_the_voices_of_a_song_are_a_job_without_an_id() -> None:
-    async with Simulator(speed=10_000) as simulator, client_of(simulator, policy=every(0.05)) as client:
+    async with Simulator(speed=10_000) as simulator, client_of(simulator, policy=fixed_interval(0.05)) as client:
         song = await client.run("flowmusic/music", PROMPT)
         job = await client.submit("flowmusic/music/edit", {"operation": "stems", "clip": song.media[0].asset_id})
         assert (job.job_id, job.outcome, job.media_total) == ("", "succeeded", 4)
@@ -311,7 +311,7 @@ async def test_a_refusal_that_names_no_pause_is_not_tried_again_at_once() -> Non
 
 
 async def test_a_run_is_a_submit_and_a_wait() -> None:
-    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=every(0.05)) as client:
+    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=fixed_interval(0.05)) as client:
         assert (await client.run("google-flow/videos", PROMPT)).outcome == "succeeded"
         assert (await client.run("google-flow/images", PROMPT)).outcome == "succeeded"
         with pytest.raises(JobFailedError):
@@ -322,7 +322,7 @@ async def test_a_run_is_a_submit_and_a_wait() -> None:
 
 
 async def test_a_run_waits_for_a_job_that_was_found() -> None:
-    async with Simulator(speed=100) as simulator, client_of(simulator, policy=every(0.05)) as client:
+    async with Simulator(speed=100) as simulator, client_of(simulator, policy=fixed_interval(0.05)) as client:
         simulator.faults = Faults(kinds=("submit",), lost_answer=1.0)
         assert (await client.run("google-flow/videos", PROMPT, timeout=30)).outcome == "succeeded"
         simulator.faults = Faults(kinds=("submit",), reset=1.0)

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from service_kit import assert_discreet, client_at, client_of, listening
 
-from asyncflow import AuthenticationError, Journal, JournalError, Submission, SubmitLine, TransportError, UsageError, every
+from asyncflow import (
+    AuthenticationError,
+    Journal,
+    JournalError,
+    SubmitRequest,
+    SubmitResult,
+    TransportError,
+    UsageError,
+    fixed_interval,
+)
 from asyncflow.simulator import Answer, Faults, Simulator
 
 if TYPE_CHECKING:
@@ -28,11 +37,11 @@ def lines(count: int, path: str = VIDEOS) -> list[dict[str, Any]]:
     return [{"path": path, "body": {"prompt": f"kite {number}"}} for number in range(count)]
 
 
-def keyed(count: int) -> list[SubmitLine]:
-    return [SubmitLine(VIDEOS, {"prompt": f"kite {number}"}, f"k{number}") for number in range(count)]
+def keyed(count: int) -> list[SubmitRequest]:
+    return [SubmitRequest(VIDEOS, {"prompt": f"kite {number}"}, f"k{number}") for number in range(count)]
 
 
-async def take(batch: SubmitBatch, results: dict[int, Submission]) -> None:
+async def take(batch: SubmitBatch, results: dict[int, SubmitResult]) -> None:
     """Put the results of *batch* into *results*, where they are if it ends with an error."""
     async with batch:
         async for result in batch:
@@ -46,13 +55,13 @@ async def take_one_and_drop(batch: SubmitBatch) -> None:
     gc.collect()
 
 
-async def submitted(client: AsyncClient, given: Any, **options: Any) -> dict[int, Submission]:  # noqa: ANN401 - as users pass it
-    results: dict[int, Submission] = {}
+async def submitted(client: AsyncClient, given: Any, **options: Any) -> dict[int, SubmitResult]:  # noqa: ANN401 - as users pass it
+    results: dict[int, SubmitResult] = {}
     await take(client.submit_many(given, **options), results)
     return results
 
 
-def states(results: dict[int, Submission]) -> list[str]:
+def states(results: dict[int, SubmitResult]) -> list[str]:
     return [results[number].state for number in sorted(results)]
 
 
@@ -60,7 +69,7 @@ async def test_every_line_has_a_job_of_its_own() -> None:
     mixed = [
         *lines(5),
         *lines(3, "flowmusic/music"),
-        SubmitLine("google-flow/images", {"prompt": "kite"}, "a picture"),
+        SubmitRequest("google-flow/images", {"prompt": "kite"}, "a picture"),
         {"path": "google-flow/videos/gif", "body": {"mediaGenerationId": "user:1-email:00-video:c0"}},
     ]
     async with Simulator(speed=1000) as simulator, client_of(simulator) as client:
@@ -112,7 +121,7 @@ async def test_an_error_of_the_feed_comes_after_the_results() -> None:
         raise ValueError("no more")
 
     async with Simulator() as simulator, client_of(simulator) as client:
-        results: dict[int, Submission] = {}
+        results: dict[int, SubmitResult] = {}
         with pytest.raises(ValueError, match="no more"):
             await take(client.submit_many(feed()), results)
         assert states(results) == ["submitted"] * 3
@@ -170,7 +179,7 @@ async def test_breaking_off_names_what_was_under_way(tmp_path: Path) -> None:
 
 async def test_a_refused_token_ends_the_batch_after_the_results() -> None:
     async with Simulator() as simulator, client_of(simulator) as client:
-        results: dict[int, Submission] = {}
+        results: dict[int, SubmitResult] = {}
         stranger = client.with_options(token="user:1234-wrong")
         with pytest.raises(AuthenticationError):
             await take(stranger.submit_many(lines(50), concurrency=2), results)
@@ -260,7 +269,7 @@ async def test_a_second_batch_sends_nothing_again(tmp_path: Path) -> None:
 
 async def test_the_same_journal_watches_what_was_submitted(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run.db")
-    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=every(0.05)) as client:
+    async with Simulator(speed=1000) as simulator, client_of(simulator, policy=fixed_interval(0.05)) as client:
         await submitted(client, [*lines(3), *lines(2, "google-flow/images")], journal=journal)
         async with client.watch(journal=journal, timeout=30) as watcher:
             assert len([event async for event in watcher if event.type == "ended"]) == 5
@@ -328,7 +337,7 @@ async def test_a_key_is_not_given_to_another_line(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run.db")
     async with Simulator() as simulator, client_of(simulator) as client:
         await submitted(client, keyed(1), journal=journal)
-        results = await submitted(client, [SubmitLine(VIDEOS, {"prompt": "another"}, "k0")], journal=journal)
+        results = await submitted(client, [SubmitRequest(VIDEOS, {"prompt": "another"}, "k0")], journal=journal)
         assert states(results) == ["refused"]
         assert len(simulator.truth()) == 1
         assert [line.state for line in journal.submissions()] == ["submitted"]
@@ -368,7 +377,7 @@ async def test_a_journal_serves_one_at_a_time(tmp_path: Path) -> None:
 
 async def test_a_journal_that_fails_keeps_lines_from_going_out(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run.db", max_bytes=80_000)
-    results: dict[int, Submission] = {}
+    results: dict[int, SubmitResult] = {}
     async with Simulator() as simulator, client_of(simulator) as client:
         long = [{"path": VIDEOS, "body": {"prompt": "x", "replyRef": "r" * 3000 + str(number)}} for number in range(60)]
         with pytest.raises(JournalError, match="full"):
@@ -382,7 +391,7 @@ async def test_a_journal_that_fails_keeps_lines_from_going_out(tmp_path: Path) -
 
 async def test_a_journal_that_is_optional_keeps_nothing_back(tmp_path: Path) -> None:
     (tmp_path / "run.db").write_bytes(b"no journal at all, and no database either")
-    journal = Journal(tmp_path / "run.db", on_error="go_on")
+    journal = Journal(tmp_path / "run.db", on_error="continue")
     async with Simulator() as simulator, client_of(simulator) as client:
         assert states(await submitted(client, lines(3), journal=journal)) == ["submitted"] * 3
         assert len(simulator.truth()) == 3

@@ -25,7 +25,7 @@ from asyncflow import (
     ServiceError,
     UsageError,
     WaitTimeoutError,
-    every,
+    fixed_interval,
 )
 from asyncflow.simulator import Answer, Faults, Simulator
 
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.asyncio
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SEQUENCES = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((FIXTURES / "sequences").glob("*.json"))}
-QUICK = every(0.05)
+QUICK = fixed_interval(0.05)
 
 
 def record(status: str, job_id: str = FLOW_ID) -> Answer:

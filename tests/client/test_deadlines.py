@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asyncflow.client.timeouts import Deadlines
+from asyncflow.client.timeouts import TimeoutGroup
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]
 
@@ -19,7 +19,7 @@ async def sleep(seconds: float) -> None:
     await asyncio.wait({asyncio.get_running_loop().create_future()}, timeout=seconds)
 
 
-async def within(deadlines: Deadlines, seconds: float, work: float) -> float:
+async def within(deadlines: TimeoutGroup, seconds: float, work: float) -> float:
     """Work for so long under a limit, and return when that ended; negative where the limit ended it."""
     try:
         with deadlines.limit(now() + seconds):
@@ -30,25 +30,25 @@ async def within(deadlines: Deadlines, seconds: float, work: float) -> float:
 
 
 async def test_each_limit_is_reached_at_its_time() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
     ends = await asyncio.gather(*(within(deadlines, seconds, 100) for seconds in (5, 3, 9, 3, 1, 7)))
     assert ends == [-5, -3, -9, -3, -1, -7]
     assert deadlines.running == {}
 
 
 async def test_what_is_done_in_time_is_left_alone() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
     assert await asyncio.gather(*(within(deadlines, 10, work) for work in (1, 2, 3))) == [1, 2, 3]
     assert await within(deadlines, 10, 20) == -13
     deadlines.stop()
 
 
 async def test_a_limit_in_the_past_ends_at_the_first_wait() -> None:
-    assert await within(Deadlines(), -5, 1) == 0
+    assert await within(TimeoutGroup(), -5, 1) == 0
 
 
 async def test_a_limit_within_a_limit_of_the_same_kind() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
 
     async def inner_then_more() -> None:
         assert await within(deadlines, 2, 10) == -2
@@ -60,7 +60,7 @@ async def test_a_limit_within_a_limit_of_the_same_kind() -> None:
 
 
 async def test_a_cancellation_from_elsewhere_stays_one() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
     task = asyncio.create_task(within(deadlines, 5, 10))
     await sleep(2)
     task.cancel()
@@ -70,7 +70,7 @@ async def test_a_cancellation_from_elsewhere_stays_one() -> None:
 
 
 async def test_a_cancellation_at_the_same_moment_wins() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
     task = asyncio.create_task(within(deadlines, 5, 10))
     await sleep(0)
     asyncio.get_running_loop().call_at(5, task.cancel)
@@ -79,7 +79,7 @@ async def test_a_cancellation_at_the_same_moment_wins() -> None:
 
 
 async def test_a_timeout_around_a_limit_is_its_own() -> None:
-    deadlines = Deadlines()
+    deadlines = TimeoutGroup()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(3):
             await within(deadlines, 5, 10)
@@ -93,15 +93,15 @@ async def test_an_error_at_the_end_of_the_time_is_not_hidden() -> None:
         except asyncio.CancelledError:
             raise LookupError from None
 
-    with pytest.raises(LookupError), Deadlines().limit(now() + 1):
+    with pytest.raises(LookupError), TimeoutGroup().limit(now() + 1):
         await fail_when_cancelled()
 
 
 async def test_a_thousand_limits_take_one_timer() -> None:
-    deadlines, loop = Deadlines(), asyncio.get_running_loop()
+    deadlines, loop = TimeoutGroup(), asyncio.get_running_loop()
     tasks = [asyncio.create_task(within(deadlines, 30 + number / 100, 20)) for number in range(1000)]
     await sleep(1)
-    timers = [handle for handle in getattr(loop, "_scheduled", ()) if "Deadlines" in repr(handle)]
+    timers = [handle for handle in getattr(loop, "_scheduled", ()) if "TimeoutGroup" in repr(handle)]
     assert len(timers) == 1
     await asyncio.gather(*tasks)
     deadlines.stop()
@@ -112,7 +112,7 @@ async def test_a_limit_needs_a_task() -> None:
 
     def call() -> None:
         try:
-            with Deadlines().limit(1):
+            with TimeoutGroup().limit(1):
                 pass
         except RuntimeError as error:
             failures.append(error)

@@ -17,9 +17,9 @@ from service_kit import FLOW_ID, TOKEN, client_at, http, listening
 from asyncflow import AsyncClient, PollPolicy, TransportError, UsageError, protocol
 from asyncflow.client import fast_transport as fast_lane
 from asyncflow.client import transport as connection_module
-from asyncflow.client.fast_transport import FastLane, Unfit, is_fit
-from asyncflow.client.options import Options, checked_base_url
-from asyncflow.client.timeouts import Deadlines
+from asyncflow.client.fast_transport import FastTransport, UnsupportedAiohttp, is_fit
+from asyncflow.client.options import RequestOptions, checked_base_url
+from asyncflow.client.timeouts import TimeoutGroup
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -158,7 +158,7 @@ async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: 
     async with listening(ANSWER) as server, client_at(server.url) as client:
         connector = _OddConnector(good)
         await client.get_job(FLOW_ID)
-        odd = FastLane(connector, server.url, 90, Deadlines())
+        odd = FastTransport(connector, server.url, 90, TimeoutGroup())
         client._connection._fast = odd
         for _ in range(3):
             assert (await client.get_job(FLOW_ID)).status == "started"
@@ -181,8 +181,8 @@ async def test_who_goes_after_his_answer_leaves_the_next_request_on_its_connecti
 
     async with listening(serve) as server:
         connector, loop = aiohttp.TCPConnector(), asyncio.get_running_loop()
-        lane, request = FastLane(connector, server.url, 90, Deadlines()), protocol.job_request(FLOW_ID)
-        options = Options(token=TOKEN, base_url=server.url, timeout=5, max_retries=0, policy=PollPolicy())
+        lane, request = FastTransport(connector, server.url, 90, TimeoutGroup()), protocol.job_request(FLOW_ID)
+        options = RequestOptions(token=TOKEN, base_url=server.url, timeout=5, max_retries=0, policy=PollPolicy())
         await lane.ask(request, options, TOKEN, None, is_fresh=True)
         first = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
         assert first is not None
@@ -236,7 +236,7 @@ async def test_an_answer_that_breaks_off_is_a_broken_answer(end: str) -> None:
 async def test_the_lane_names_what_it_uses_of_a_connection() -> None:
     for name in fast_lane._USED:
         assert hasattr(ResponseHandler, name)
-    assert issubclass(Unfit, Exception)
+    assert issubclass(UnsupportedAiohttp, Exception)
 
 
 async def test_a_token_that_others_can_read_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:

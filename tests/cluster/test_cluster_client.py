@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow import AsyncClient, Ended, JobFailedError, UsageError, WaitTimeoutError, every
+from asyncflow import AsyncClient, Ended, JobFailedError, UsageError, WaitTimeoutError, fixed_interval
 from asyncflow.cluster import RedisStore, Worker
 from asyncflow.simulator import Simulator
 
@@ -26,7 +26,7 @@ async def workers(simulator: Simulator, engine: Engine, queue: str, count: int =
 
     async def work(made: list[Worker]) -> None:
         async with AsyncClient(simulator.token, base_url=simulator.url) as client, RedisStore(engine.url, queue) as store:
-            worker = Worker(client, store, policy=every(0.2))
+            worker = Worker(client, store, policy=fixed_interval(0.2))
             made.append(worker)
             await worker.run()
 

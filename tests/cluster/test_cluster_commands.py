@@ -16,7 +16,7 @@ import pytest
 from cluster_kit import claimed, end_all, ids, job_id, told, until
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, every
+from asyncflow import AsyncClient, fixed_interval
 from asyncflow.cli.app import run
 from asyncflow.cli.commands.worker import stats_line
 from asyncflow.cluster import MemoryStore, RedisStore, StoreStatus, Worker, WorkerStats, serve_health
@@ -250,7 +250,7 @@ async def test_orchestrators_and_prometheus_are_answered() -> None:
         AsyncClient(simulator.token, base_url=simulator.url) as client,
         aiohttp.ClientSession() as browser,
     ):
-        worker = Worker(client, store, name="one", lease=1.0, policy=every(0.2))
+        worker = Worker(client, store, name="one", lease=1.0, policy=fixed_interval(0.2))
         async with serve_health(worker, store, "127.0.0.1", 0) as (host, port):
 
             async def get(path: str, method: str = "GET") -> tuple[int, str]:

@@ -20,7 +20,7 @@ import uvicorn
 from cluster_engines import free_port
 from test_docs import BLOCKS, ROOT, Block, run
 
-from asyncflow import AsyncClient, every
+from asyncflow import AsyncClient, fixed_interval
 from asyncflow.cli.commands.worker import worker as worker_command
 from asyncflow.cluster import RedisStore, Worker
 from asyncflow.simulator import Simulator
@@ -45,7 +45,7 @@ async def service(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         monkeypatch.setenv("USEAPI_BASE_URL", simulator.url)
         monkeypatch.setenv("ASYNCFLOW_STORE", engine.url)
         async with AsyncClient() as client, asyncio.TaskGroup() as group:
-            worker = Worker(client, store, policy=every(0.2))
+            worker = Worker(client, store, policy=fixed_interval(0.2))
             group.create_task(worker.run())
             try:
                 yield simulator

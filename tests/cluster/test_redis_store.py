@@ -19,7 +19,7 @@ from service_kit import told as told_of
 from asyncflow import Ended, FlowJob, Media, StoreError, UsageError
 from asyncflow.cluster import RedisStore
 from asyncflow.cluster.codec import pack_event, place_of, unpack_event
-from asyncflow.cluster.store import Report
+from asyncflow.cluster.store import PollReport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -343,7 +343,7 @@ async def test_no_repr_shows_an_id(engine: Engine, queue: str) -> None:
         submitted = await store.submit(ids(1))
         claims = await store.claim("one", 1, 30.0)
         report = again(claims.jobs[0], 1.0, changed(job_id(0)))
-        await store.report("one", [report, Report(job_id(1), 1, None, "")])
+        await store.report("one", [report, PollReport(job_id(1), 1, None, "")])
         [delivery] = await told(store, 1)
         async with store.watch(ids(1)) as watcher:
             assert_discreet(repr(watcher))

@@ -14,7 +14,7 @@ from asyncflow import FlowJob, Pacer, StoreError, UsageError
 from asyncflow.cluster import MemoryStore, Worker
 from asyncflow.cluster.lease import leased
 from asyncflow.cluster.store import Claim
-from asyncflow.cluster.store_client import StoreSide
+from asyncflow.cluster.store_client import StoreClient
 from asyncflow.stream import Stream
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from asyncflow import Job
     from asyncflow.cluster import StoreStatus, WorkerStats
-    from asyncflow.cluster.store import Report
-    from asyncflow.stream import Sink
+    from asyncflow.cluster.store import PollReport
+    from asyncflow.stream import Emitter
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,10 +38,10 @@ class Slow(MemoryStore):
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         super().__init__(clock=lambda: 1_790_000_000.0 + loop.time())
-        self.reported: list[list[Report]] = []
+        self.reported: list[list[PollReport]] = []
         self.pauses: list[float | None] = []
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         self.reported.append(list(reports))
         self.pauses.append(pause)
         await rest(self.latency)
@@ -49,11 +49,11 @@ class Slow(MemoryStore):
 
 
 @asynccontextmanager
-async def speaking(store: MemoryStore) -> AsyncIterator[StoreSide]:
+async def speaking(store: MemoryStore) -> AsyncIterator[StoreClient]:
     """The side of a worker that has begun."""
-    side = StoreSide(store, "one", 30.0, moves=False, learn=lambda _key, _duration: None, taken=lambda: None)
+    side = StoreClient(store, "one", 30.0, moves=False, learn=lambda _key, _duration: None, taken=lambda: None)
 
-    async def run(sink: Sink[None]) -> None:
+    async def run(sink: Emitter[None]) -> None:
         await side.begin()
         side.start(sink)
         has_begun.set()

@@ -13,7 +13,7 @@ from cluster_kit import claimed, end_all, ids, pause, until
 
 from asyncflow import Ended
 from asyncflow.cluster import RedisStore
-from asyncflow.cluster.stores.redis.shared_tail import Tail, as_place
+from asyncflow.cluster.stores.redis.shared_tail import SharedTail, as_place
 
 
 class Stream:
@@ -45,7 +45,7 @@ class Stream:
         return [(f"{number}-0", number) for number in range(first + 1, min(self.length, first + 50) + 1)]
 
 
-async def follow(tail: Tail, after: int, until: int) -> list[int]:
+async def follow(tail: SharedTail, after: int, until: int) -> list[int]:
     found: list[int] = []
     while after < until:
         for text, entry in await tail.beyond(f"{after}-0", 5.0):
@@ -57,7 +57,7 @@ async def follow(tail: Tail, after: int, until: int) -> list[int]:
 @pytest.mark.virtual_time
 async def test_all_see_all_and_one_reads() -> None:
     stream = Stream()
-    tail = Tail(stream.fetch)
+    tail = SharedTail(stream.fetch)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(follow(tail, start, 120)) for start in (0, 0, 0, 7)]
         for _ in range(120):
@@ -71,7 +71,7 @@ async def test_all_see_all_and_one_reads() -> None:
 @pytest.mark.virtual_time
 async def test_when_the_one_who_reads_is_cancelled_another_goes_on() -> None:
     stream = Stream()
-    tail = Tail(stream.fetch)
+    tail = SharedTail(stream.fetch)
     tasks = [asyncio.create_task(follow(tail, 0, 10)) for _ in range(5)]
     for task in tasks[:4]:
         await pause(0.1)
@@ -87,7 +87,7 @@ async def test_when_the_one_who_reads_is_cancelled_another_goes_on() -> None:
 @pytest.mark.virtual_time
 async def test_whoever_is_behind_catches_up() -> None:
     stream = Stream()
-    tail = Tail(stream.fetch)
+    tail = SharedTail(stream.fetch)
     stream.grow(1000)
     assert await tail.beyond("990-0", 1.0) == [(f"{number}-0", number) for number in range(991, 1001)]
     assert await follow(tail, 0, 1000) == list(range(1, 1001))
@@ -100,7 +100,7 @@ async def test_whoever_is_behind_catches_up() -> None:
 async def test_nobody_misses_anything_whatever_the_order() -> None:
     dice = Random(7)
     stream = Stream()
-    tail = Tail(stream.fetch)
+    tail = SharedTail(stream.fetch)
 
     async def come_and_go() -> None:
         for _ in range(20):

@@ -25,7 +25,7 @@ from asyncflow import (
     StoreError,
     TransportError,
     Unreachable,
-    every,
+    fixed_interval,
 )
 from asyncflow.cluster import MemoryStore, Worker
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from asyncflow import Event
     from asyncflow.cluster import StoreWatch
-    from asyncflow.cluster.store import Claims, Report
+    from asyncflow.cluster.store import ClaimBatch, PollReport
 
 pytestmark = pytest.mark.virtual_time
 
@@ -95,7 +95,7 @@ async def events_of(watcher: StoreWatch) -> list[Event]:
 
 async def test_jobs_are_polled_to_their_ends() -> None:
     store, service = virtual_store(), Service()
-    async with working(Worker(service, store, policy=every(5))):
+    async with working(Worker(service, store, policy=fixed_interval(5))):
         events = await events_of(store.watch(ids(50)))
     assert Counter(type(event) for event in events) == {Changed: 50, Ended: 50}
     assert service.most_at_once == 1
@@ -106,7 +106,7 @@ async def test_jobs_are_polled_to_their_ends() -> None:
 async def test_two_workers_share_the_jobs_and_read_none_twice_at_once() -> None:
     store, service, other = virtual_store(), Service(), Service()
     other.under_way = service.under_way
-    async with working(Worker(service, store, policy=every(5)), Worker(other, store, policy=every(5))):
+    async with working(Worker(service, store, policy=fixed_interval(5)), Worker(other, store, policy=fixed_interval(5))):
         events = await events_of(store.watch(ids(60)))
     assert sum(isinstance(event, Ended) for event in events) == 60
     assert len(service.reads) > 30
@@ -125,10 +125,10 @@ async def test_a_worker_goes_on_where_another_has_left_off() -> None:
     store = virtual_store()
     watching = asyncio.create_task(events_of(store.watch(ids(1))))
     for _ in range(4):
-        worker = Worker(Service(answer), store, policy=every(5))
+        worker = Worker(Service(answer), store, policy=fixed_interval(5))
         async with working(worker):
             await pause(7)
-    async with working(Worker(Service(answer), store, policy=every(5))):
+    async with working(Worker(Service(answer), store, policy=fixed_interval(5))):
         events = await watching
     assert [type(event) for event in events] == [Changed, Unreachable, Ended]
 
@@ -210,8 +210,8 @@ async def test_no_second_sees_more_than_the_common_rate_when_one_worker_has_to_d
     loop, store = asyncio.get_running_loop(), virtual_store()
     one, two = Service(aged(60.0), latency=0.3), Service(aged(60.0), latency=0.3)
     await store.set_rate(rate)
-    other = Worker(two, store, policy=every(1))
-    async with working(Worker(one, store, policy=every(1)), other):
+    other = Worker(two, store, policy=fixed_interval(1))
+    async with working(Worker(one, store, policy=fixed_interval(1)), other):
         watching = asyncio.create_task(events_of(store.watch(ids(1000))))
         await pause(20)
         other.drain()
@@ -326,11 +326,11 @@ class Shaky(MemoryStore):
         if asyncio.get_running_loop().time() < self.until:
             raise StoreError("no answer", reason="unreachable", transient=True)
 
-    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
+    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> ClaimBatch:
         await self._answer()
         return await super().claim(worker, count, lease, words)
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         await self._answer()
         return await super().report(worker, reports, pause=pause)
 
@@ -346,7 +346,7 @@ class Shaky(MemoryStore):
 async def test_a_store_that_is_gone_for_a_minute_costs_time_and_no_ending() -> None:
     loop = asyncio.get_running_loop()
     store, service = Shaky(clock=lambda: 1_790_000_000.0 + loop.time()), Service(aged(30.0))
-    worker = Worker(service, store, policy=every(2))
+    worker = Worker(service, store, policy=fixed_interval(2))
 
     async def check() -> bool:
         return worker.stats().polls > 10

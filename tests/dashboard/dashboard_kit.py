@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from asyncflow import Event, Job
-    from asyncflow.dashboard.state import Model
+    from asyncflow.dashboard.state import DashboardState
 
 EMAIL = "jo-ann+flow@example.com"
 TOKEN = "a-token-of-the-tests"
@@ -84,7 +84,7 @@ class Told:
     def is_silent(self, job_id: str) -> bool:
         return job_id in self.silent
 
-    async def refresh(self, model: Model) -> None:
+    async def refresh(self, model: DashboardState) -> None:
         pass
 
     async def find(self, job_id: str) -> Job | None:

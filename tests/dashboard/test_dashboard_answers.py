@@ -19,7 +19,18 @@ from dashboard_kit import START, TOKEN, Heard, Told, done, failed, flow_id, list
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from asyncflow import AsyncClient, Changed, Dashboard, Ended, JobWatcher, Problem, TransportError, Unreachable, UsageError, every
+from asyncflow import (
+    AsyncClient,
+    Changed,
+    Dashboard,
+    Ended,
+    ErrorInfo,
+    JobWatcher,
+    TransportError,
+    Unreachable,
+    UsageError,
+    fixed_interval,
+)
 from asyncflow.cluster import MemoryStore, StoreWatch
 from asyncflow.dashboard.auth import HEADERS
 from asyncflow.redaction import digest
@@ -296,7 +307,7 @@ async def test_a_watch_is_shown_while_somebody_else_iterates_it() -> None:
             raise TransportError("no answer", transient=True)
         return done(1) if reads > 4 else running(1)
 
-    async with JobWatcher(fetch, [flow_id(1)], policy=every(0.05)) as watcher:
+    async with JobWatcher(fetch, [flow_id(1)], policy=fixed_interval(0.05)) as watcher:
         dashboard = Dashboard(watcher, token=TOKEN)
         async with alone(dashboard) as url, listening(url) as heard:
             events = [event async for event in watcher]
@@ -324,7 +335,7 @@ async def test_a_job_that_answers_again_is_seen_to(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("asyncflow.dashboard.event_stream._LOOK", 0.05)
     source = Told(silent={flow_id(1)})
     dashboard = dashboard_of(source)
-    source.take(Unreachable(flow_id(1), START, Problem("transport", "no answer")))
+    source.take(Unreachable(flow_id(1), START, ErrorInfo("transport", "no answer")))
     async with alone(dashboard) as url, listening(url) as heard:
         await heard.until(lambda heard: heard.state(1) == "silent")
         source.silent.clear()
@@ -336,7 +347,7 @@ async def test_a_watch_that_cannot_be_listened_to_is_told_by_hand() -> None:
     async with AsyncClient("user:1234-abcdef") as client, StoreWatch(MemoryStore(), [flow_id(1)]) as watch:
         dashboard = Dashboard(watch, client, token=TOKEN)
         async with alone(dashboard) as url, listening(url) as heard:
-            dashboard.take(Changed(running(1)), Unreachable(flow_id(1), START, Problem("transport", "no answer")))
+            dashboard.take(Changed(running(1)), Unreachable(flow_id(1), START, ErrorInfo("transport", "no answer")))
             await heard.until(lambda heard: heard.state(1) == "silent")
 
 

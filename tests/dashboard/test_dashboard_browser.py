@@ -14,7 +14,7 @@ import pytest_asyncio
 from browser import Page, chromium
 from dashboard_kit import HOSTILE, NOW, START, TOKEN, Told, done, failed, flow_id, running, song
 
-from asyncflow import Abandoned, AsyncClient, Changed, Dashboard, Ended, Problem, Unreachable
+from asyncflow import Abandoned, AsyncClient, Changed, Dashboard, Ended, ErrorInfo, Unreachable
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-NO_ANSWER = Problem("transport", "no answer", transient=True)
+NO_ANSWER = ErrorInfo("transport", "no answer", transient=True)
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -71,7 +71,7 @@ def mix(count: int) -> list[Event]:
             case 1:
                 events.append(Ended(failed(number)))
             case 2:
-                events.append(Abandoned(flow_id(number), Problem("not_found", "Job not found")))
+                events.append(Abandoned(flow_id(number), ErrorInfo("not_found", "Job not found")))
             case 3:
                 events.append(Changed(running(number, prompt=f"prompt {number}")))
             case 4:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 from dashboard_kit import TOKEN
 
-from asyncflow.dashboard.auth import HEADERS, Guard
-from asyncflow.dashboard.http import Ask
+from asyncflow.dashboard.auth import HEADERS, AccessGuard
+from asyncflow.dashboard.http import WebRequest
 
 
-def ask(**headers: str) -> Ask:
+def ask(**headers: str) -> WebRequest:
     async def read() -> bytes | None:
         return b""
 
     named = {"host": "127.0.0.1:8080"} | {name.replace("_", "-"): value for name, value in headers.items()}
-    return Ask("GET", "/", "", named, read, "/")
+    return WebRequest("GET", "/", "", named, read, "/")
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def ask(**headers: str) -> Ask:
 )
 def test_another_host_is_refused(host: str, is_known: bool) -> None:  # noqa: FBT001 - a column of the table
     """A website whose name leads to this machine cannot read the page: the browser names that website."""
-    guard = Guard(TOKEN, ["Jobs.example.com"])
+    guard = AccessGuard(TOKEN, ["Jobs.example.com"])
     assert (guard.stranger(ask(host=host)) is None) is is_known
 
 
@@ -75,7 +75,7 @@ def test_another_host_is_refused(host: str, is_known: bool) -> None:  # noqa: FB
     ],
 )
 def test_another_site_is_refused(headers: dict[str, str], is_same: bool) -> None:  # noqa: FBT001 - a column of the table
-    guard = Guard(TOKEN, ["jobs.example.com"])
+    guard = AccessGuard(TOKEN, ["jobs.example.com"])
     assert (guard.stranger(ask(**headers)) is None) is is_same
 
 
@@ -95,22 +95,22 @@ def test_another_site_is_refused(headers: dict[str, str], is_same: bool) -> None
     ],
 )
 def test_only_the_token_opens(authorization: str, is_owner: bool) -> None:  # noqa: FBT001 - a column of the table
-    assert Guard(TOKEN).is_owner(ask(authorization=authorization)) is is_owner
+    assert AccessGuard(TOKEN).is_owner(ask(authorization=authorization)) is is_owner
 
 
 def test_to_act_takes_the_token_and_a_browser_on_the_page() -> None:
-    guard, headers = Guard(TOKEN), {"authorization": f"Bearer {TOKEN}"}
+    guard, headers = AccessGuard(TOKEN), {"authorization": f"Bearer {TOKEN}"}
     assert guard.may_act(ask(**headers, origin="http://127.0.0.1:8080"))
     assert not guard.may_act(ask(**headers))
     assert not guard.may_act(ask(origin="http://127.0.0.1:8080"))
 
 
 def test_without_a_token_all_who_come_may_see() -> None:
-    assert Guard(None).is_owner(ask())
+    assert AccessGuard(None).is_owner(ask())
 
 
 def test_the_token_is_not_kept() -> None:
-    assert TOKEN not in str(vars(Guard(TOKEN)))
+    assert TOKEN not in str(vars(AccessGuard(TOKEN)))
 
 
 def test_the_policy_allows_nothing_from_elsewhere() -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from dashboard_kit import NOW, START, TOKEN, done, failed, flow_id, listening, running
 
-from asyncflow import Abandoned, Changed, Dashboard, Ended, Journal, JournalError, Media, Problem
+from asyncflow import Abandoned, Changed, Dashboard, Ended, ErrorInfo, Journal, JournalError, Media
 from asyncflow.dashboard.sources import JournalSource
-from asyncflow.dashboard.state import Model
+from asyncflow.dashboard.state import DashboardState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -44,13 +44,13 @@ async def settle(journal: Journal) -> None:
     await journal.add([flow_id(1)], START)
 
 
-def states(model: Model) -> dict[int, tuple[str, str]]:
+def states(model: DashboardState) -> dict[int, tuple[str, str]]:
     cards = [card for number in model.everything() if (card := model.card(number)) is not None]
     return {card.number: (card.state, card.status) for card in cards}
 
 
 async def test_all_that_a_journal_knows_is_shown(tmp_path: Path) -> None:
-    path, model = tmp_path / "run.db", Model()
+    path, model = tmp_path / "run.db", DashboardState()
     async with written(path):
         await JournalSource(Journal(path)).refresh(model)
     assert states(model) == {1: ("running", "started"), 2: ("succeeded", "completed"), 3: ("running", "")}
@@ -64,7 +64,7 @@ async def test_all_that_a_journal_knows_is_shown(tmp_path: Path) -> None:
 async def test_what_another_watch_writes_comes_with_the_next_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("asyncflow.dashboard.sources._OFTEN", 0.0)
     monkeypatch.setattr("asyncflow.dashboard.sources._SHARE", 0.0)
-    path, model = tmp_path / "run.db", Model()
+    path, model = tmp_path / "run.db", DashboardState()
     async with written(path) as journal:
         source = JournalSource(Journal(path))
         await source.refresh(model)
@@ -72,7 +72,7 @@ async def test_what_another_watch_writes_comes_with_the_next_look(tmp_path: Path
         await source.refresh(model)
         assert model.place == place
         journal.report(Ended(failed(1)), LATER)
-        journal.report(Abandoned(flow_id(3), Problem("not_found", "Job not found")), LATER)
+        journal.report(Abandoned(flow_id(3), ErrorInfo("not_found", "Job not found")), LATER)
         await settle(journal)
         await source.refresh(model)
         assert states(model) == {1: ("failed", "failed"), 2: ("succeeded", "completed"), 3: ("abandoned", "")}
@@ -91,7 +91,7 @@ async def test_what_reaches_the_disk_after_it_was_looked_for_is_found_all_the_sa
     for name in ("_OFTEN", "_SHARE", "_SOON"):
         monkeypatch.setattr(f"asyncflow.dashboard.sources.{name}", 0.0)
     monkeypatch.setattr("asyncflow.dashboard.sources._stamp_of", lambda _: "always the same")
-    path, model = tmp_path / "run.db", Model()
+    path, model = tmp_path / "run.db", DashboardState()
     async with written(path) as journal:
         source = JournalSource(Journal(path))
         await source.refresh(model)
@@ -102,7 +102,7 @@ async def test_what_reaches_the_disk_after_it_was_looked_for_is_found_all_the_sa
 
 
 async def test_it_is_not_read_more_often_than_it_can_bear(tmp_path: Path) -> None:
-    path, model = tmp_path / "run.db", Model()
+    path, model = tmp_path / "run.db", DashboardState()
     async with written(path) as journal:
         source = JournalSource(Journal(path))
         await asyncio.gather(source.refresh(model), source.refresh(model))
@@ -118,12 +118,12 @@ async def test_nothing_is_written(tmp_path: Path) -> None:
         pass
     before = path.read_bytes()
     path.chmod(0o400)
-    await JournalSource(Journal(path)).refresh(Model())
+    await JournalSource(Journal(path)).refresh(DashboardState())
     assert path.read_bytes() == before
 
 
 async def test_the_bytes_of_answers_and_large_files_are_read_when_they_are_wanted(tmp_path: Path) -> None:
-    path, model = tmp_path / "run.db", Model()
+    path, model = tmp_path / "run.db", DashboardState()
     large = done(5, Media("image", "ok", encoded="QUJD" * 40_000))
     async with written(path) as journal:
         journal.report(Ended(large), LATER)

@@ -9,26 +9,26 @@ import msgspec
 import pytest
 from dashboard_kit import EMAIL, NOW, START, done, failed, flow_id, music_id, running, song, video
 
-from asyncflow import Abandoned, Changed, Ended, Expiring, FlowJob, Job, Media, Problem, Unreachable
-from asyncflow.dashboard.state import Card, Model
+from asyncflow import Abandoned, Changed, Ended, ErrorInfo, Expiring, FlowJob, Job, Media, Unreachable
+from asyncflow.dashboard.state import DashboardState, JobCard
 from asyncflow.redaction import digest
 
 if TYPE_CHECKING:
     from asyncflow import Event
 
-TROUBLE = Problem("transport", "no answer", transient=True)
-LATE = Problem("wait_timeout", "not over after 900 s; its status was started")
+TROUBLE = ErrorInfo("transport", "no answer", transient=True)
+LATE = ErrorInfo("wait_timeout", "not over after 900 s; its status was started")
 
 
-def only(model: Model) -> Card:
+def only(model: DashboardState) -> JobCard:
     [number] = model.everything()
     card = model.card(number)
     assert card is not None
     return card
 
 
-def model_of(*events: Event, now: float = NOW, **limits: int) -> Model:
-    model = Model(**limits)
+def model_of(*events: Event, now: float = NOW, **limits: int) -> DashboardState:
+    model = DashboardState(**limits)
     for event in events:
         model.apply(event, now)
     return model
@@ -47,9 +47,12 @@ CASES: list[tuple[list[Event], dict[str, Any]]] = [
     ([Ended(done(1, Media("image", "unresolved")))], {"state": "no_output", "reason": "no reason given"}),
     ([Ended(done(1, video(), Media("video", "unresolved")))], {"state": "partial"}),
     ([CHANGED, Abandoned(flow_id(), LATE)], {"state": "abandoned", "reason": "the time was up", "prompt": "a kite"}),
-    ([Abandoned(flow_id(), Problem("not_found", "Job not found"))], {"reason": "the service does not know it", "kind": "video"}),
     (
-        [Abandoned(flow_id(), Problem("server", reason="PUBLIC_X"), running(prompt="late"))],
+        [Abandoned(flow_id(), ErrorInfo("not_found", "Job not found"))],
+        {"reason": "the service does not know it", "kind": "video"},
+    ),
+    (
+        [Abandoned(flow_id(), ErrorInfo("server", reason="PUBLIC_X"), running(prompt="late"))],
         {"prompt": "late", "reason": "PUBLIC_X"},
     ),
     ([Unreachable(flow_id(), START, TROUBLE)], {"state": "silent", "moved": NOW, "status": ""}),
@@ -75,13 +78,13 @@ def test_what_events_make_of_a_card(events: list[Event], expected: dict[str, Any
 
 
 def test_a_warning_about_a_job_that_is_not_shown_changes_nothing() -> None:
-    model = Model()
+    model = DashboardState()
     assert not model.apply(Expiring(done(), START, "links"), NOW)
     assert model.place == 0
 
 
 def test_each_change_tells_its_card() -> None:
-    model = Model()
+    model = DashboardState()
     delta = model.apply(CHANGED, NOW)
     assert [card.number for card in delta.cards] == [1]
     assert not delta.gone
@@ -155,7 +158,7 @@ def test_reasons_are_so_many_and_no_more() -> None:
 
 
 def test_a_job_can_be_noted_without_its_record() -> None:
-    model = Model()
+    model = DashboardState()
     assert model.note(flow_id(), "", NOW - 30, NOW - 30)
     assert not model.note(flow_id(), "", NOW - 30, NOW - 30)
     assert model.note(flow_id(), "started", NOW - 30, NOW - 9)
@@ -244,7 +247,7 @@ def test_a_hundred_thousand_jobs_take_little() -> None:
 
     count = 5_000
     tracemalloc.start()
-    model = Model()
+    model = DashboardState()
     for number in range(count):
         model.apply(Changed(FlowJob(flow_id(number), "started", "video", record=msgspec.Raw(b"{}"))), NOW)
     kept, _ = tracemalloc.get_traced_memory()

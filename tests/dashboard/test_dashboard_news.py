@@ -11,8 +11,8 @@ from dashboard_kit import NOW, Heard, done, running
 
 from asyncflow import Changed, Ended
 from asyncflow.dashboard.event_stream import follow
-from asyncflow.dashboard.notifier import Bell
-from asyncflow.dashboard.state import Model
+from asyncflow.dashboard.notifier import Notifier
+from asyncflow.dashboard.state import DashboardState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]
 class Desk:
     """Numbers that stand still, over a model that moves."""
 
-    def __init__(self, model: Model | None = None) -> None:
-        self.model = model or Model()
+    def __init__(self, model: DashboardState | None = None) -> None:
+        self.model = model or DashboardState()
         self.boot = "ab12"
         self.is_over = False
         self.is_closing = False
@@ -73,8 +73,8 @@ class Pipe:
         return True
 
 
-def model_of(count: int) -> Model:
-    model = Model()
+def model_of(count: int) -> DashboardState:
+    model = DashboardState()
     for number in range(1, count + 1):
         model.apply(Changed(running(number)), NOW)
     return model
@@ -198,7 +198,7 @@ async def test_a_server_that_closes_says_nothing_of_an_end() -> None:
 
 
 async def test_the_bell_wakes_those_who_wait_for_news_and_nobody_else() -> None:
-    bell, loop = Bell(), asyncio.get_running_loop()
+    bell, loop = Notifier(), asyncio.get_running_loop()
     woken: list[tuple[str, float]] = []
 
     async def wait(name: str, *, for_news: bool) -> None:
@@ -214,7 +214,7 @@ async def test_the_bell_wakes_those_who_wait_for_news_and_nobody_else() -> None:
 
 
 async def test_a_signal_ends_the_wait_before_its_time() -> None:
-    bell, signal = Bell(), asyncio.Event()
+    bell, signal = Notifier(), asyncio.Event()
     signal.set()
     assert await bell.wait(10, signal.wait(), for_news=True) is True
     bell.ring()

@@ -9,7 +9,7 @@ import pytest
 from dashboard_kit import TOKEN, listening
 from secret_watch import LogWatch, leaks
 
-from asyncflow import AsyncClient, Dashboard, every
+from asyncflow import AsyncClient, Dashboard, fixed_interval
 from asyncflow.simulator import Faults, Simulator
 
 pytestmark = pytest.mark.asyncio
@@ -20,7 +20,7 @@ async def test_no_secret_gets_to_a_browser(no_secret_is_logged: LogWatch, caplog
     faults = Faults(server_error=0.1, reset=0.1, garble=0.1, failed=0.3, partial=0.3)
     async with (
         Simulator(seed=4, faults=faults) as simulator,
-        AsyncClient(simulator.token, base_url=simulator.url, max_retries=0, policy=every(0.1)) as client,
+        AsyncClient(simulator.token, base_url=simulator.url, max_retries=0, policy=fixed_interval(0.1)) as client,
     ):
         ids = simulator.seed_jobs(20, kind="mix", duration=(0, 0.3))
         strange = ["no id", "jo-ann@example.com-bot:nothing", *simulator.seed_jobs(2, foreign=True)]

@@ -12,7 +12,7 @@ from asyncflow.download.range_responses import (
     NOTHING,
     WHOLE,
     Body,
-    Held,
+    PartialState,
     judge,
     request_headers,
     retry_after,
@@ -21,15 +21,15 @@ from asyncflow.download.range_responses import (
 
 MOST = 10_000
 TAG = '"abc"'
-HELD = Held(400, TAG, 1000)
+HELD = PartialState(400, TAG, 1000)
 CHANGED, LATER, SOON = "Wed, 04 Nov 2026 09:30:12 GMT", "Wed, 04 Nov 2026 09:31:12 GMT", "Wed, 04 Nov 2026 09:31:11 GMT"
 REST = {"Content-Range": "bytes 400-999/1000", "Content-Length": "600", "ETag": TAG}
 
 
 def test_the_whole_is_asked_for_where_nothing_is_held() -> None:
     assert request_headers(NOTHING) == {"Accept": "*/*", "Accept-Encoding": "identity"}
-    assert "Range" not in request_headers(Held(400, None, 1000))
-    assert "Range" not in request_headers(Held(0, TAG, 1000))
+    assert "Range" not in request_headers(PartialState(400, None, 1000))
+    assert "Range" not in request_headers(PartialState(0, TAG, 1000))
 
 
 def test_the_rest_is_asked_for_on_the_condition_that_it_is_the_rest() -> None:
@@ -59,7 +59,7 @@ def test_only_strong_validators_name_a_version(headers: dict[str, str], validato
 
 
 @pytest.mark.parametrize("held", [NOTHING, HELD])
-def test_a_200_begins_anew_whatever_was_asked_for(held: Held) -> None:
+def test_a_200_begins_anew_whatever_was_asked_for(held: PartialState) -> None:
     headers = {"Content-Length": "1000", "ETag": '"new"'}
     assert judge(200, headers, held, most_bytes=MOST) == Body(0, 1000, 1000, '"new"')
 
@@ -111,14 +111,16 @@ def test_a_part_that_was_not_asked_for_is_refused() -> None:
 @pytest.mark.parametrize(
     ("content_range", "held", "verdict"),
     [
-        ("bytes */1000", Held(1000, TAG, 1000), WHOLE),
+        ("bytes */1000", PartialState(1000, TAG, 1000), WHOLE),
         ("bytes */1000", HELD, AFRESH),
-        ("bytes */900", Held(1000, TAG, 1000), AFRESH),
-        ("bytes */1000", Held(1000, TAG, None), AFRESH),
-        ("", Held(1000, TAG, 1000), AFRESH),
+        ("bytes */900", PartialState(1000, TAG, 1000), AFRESH),
+        ("bytes */1000", PartialState(1000, TAG, None), AFRESH),
+        ("", PartialState(1000, TAG, 1000), AFRESH),
     ],
 )
-def test_a_range_that_cannot_be_had_confirms_the_whole_or_begins_anew(content_range: str, held: Held, verdict: object) -> None:
+def test_a_range_that_cannot_be_had_confirms_the_whole_or_begins_anew(
+    content_range: str, held: PartialState, verdict: object
+) -> None:
     assert judge(416, {"Content-Range": content_range}, held, most_bytes=MOST) is verdict
 
 
@@ -169,14 +171,14 @@ NUMBERS = st.integers(0, 2000)
 
 @given(
     status=st.sampled_from([200, 206, 416]),
-    held=st.builds(Held, NUMBERS, st.sampled_from([None, TAG]), st.one_of(st.none(), NUMBERS)),
+    held=st.builds(PartialState, NUMBERS, st.sampled_from([None, TAG]), st.one_of(st.none(), NUMBERS)),
     first=NUMBERS,
     last=NUMBERS,
     total=NUMBERS,
     length=st.one_of(st.none(), NUMBERS),
 )
 def test_no_answer_leaves_a_hole_or_goes_over(
-    status: int, held: Held, first: int, last: int, total: int, length: int | None
+    status: int, held: PartialState, first: int, last: int, total: int, length: int | None
 ) -> None:
     headers = {"Content-Range": f"bytes {first}-{last}/{total}"} | ({} if length is None else {"Content-Length": str(length)})
     try:

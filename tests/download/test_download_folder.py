@@ -33,10 +33,10 @@ from asyncflow import (
 )
 from asyncflow.download import Downloader
 from asyncflow.download import media_transport as carrier
-from asyncflow.download.folder_index import MANIFEST_NAME, Manifest
-from asyncflow.download.partial_file import Part, open_locked, write_all
-from asyncflow.download.range_responses import NOTHING, Held
-from asyncflow.download.target_folder import Folder, Kept, disk_error
+from asyncflow.download.folder_index import MANIFEST_NAME, FolderIndex
+from asyncflow.download.partial_file import PartialFile, open_locked, write_all
+from asyncflow.download.range_responses import NOTHING, PartialState
+from asyncflow.download.target_folder import StoredFile, TargetFolder, disk_error
 from asyncflow.simulator import Simulator, samples
 
 if TYPE_CHECKING:
@@ -45,15 +45,15 @@ if TYPE_CHECKING:
 PLACE = ("0123456789abcdef0123456789abcdef", 1)
 
 
-def claimed(folder: Folder) -> Part:
+def claimed(folder: TargetFolder) -> PartialFile:
     part = folder.claim(PLACE, "8244f1551f")
-    assert isinstance(part, Part)
+    assert isinstance(part, PartialFile)
     return part
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Folder:
-    made = Folder(tmp_path / "out")
+def folder(tmp_path: Path) -> TargetFolder:
+    made = TargetFolder(tmp_path / "out")
     made.prepare()
     return made
 
@@ -404,7 +404,7 @@ async def test_a_full_disk_ends_the_whole_and_keeps_what_there_is(tmp_path: Path
 
     async with host() as (simulator, client):
         ids = [ended(simulator) for _ in range(3)]
-        monkeypatch.setattr(Folder.__init__, "__kwdefaults__", {"write": short})
+        monkeypatch.setattr(TargetFolder.__init__, "__kwdefaults__", {"write": short})
         async with client.downloader(tmp_path, concurrency=1) as downloads:
             downloads.add(*ids)
             with pytest.raises(DownloadError, match="no room left") as refusal:
@@ -422,9 +422,9 @@ async def test_a_full_disk_ends_the_whole_and_keeps_what_there_is(tmp_path: Path
 # -- parts -------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_part_is_one_persons_at_a_time(folder: Folder, tmp_path: Path) -> None:
+def test_a_part_is_one_persons_at_a_time(folder: TargetFolder, tmp_path: Path) -> None:
     first = claimed(folder)
-    assert Folder(tmp_path / "out").claim(PLACE, "8244f1551f") is None
+    assert TargetFolder(tmp_path / "out").claim(PLACE, "8244f1551f") is None
     assert folder.unfinished(PLACE, "8244f1551f") == 0
     first.let_go()
     assert names(tmp_path / "out") == []
@@ -432,8 +432,8 @@ def test_a_part_is_one_persons_at_a_time(folder: Folder, tmp_path: Path) -> None
     claimed(folder).close()
 
 
-def test_whoever_waited_for_a_part_finds_the_file(folder: Folder, tmp_path: Path) -> None:
-    other = Folder(tmp_path / "out")
+def test_whoever_waited_for_a_part_finds_the_file(folder: TargetFolder, tmp_path: Path) -> None:
+    other = TargetFolder(tmp_path / "out")
     part = claimed(folder)
     part.write([samples.mp4("a")])
     kept = folder.finish(part, PLACE, lambda _: "a.mp4")
@@ -441,7 +441,7 @@ def test_whoever_waited_for_a_part_finds_the_file(folder: Folder, tmp_path: Path
     assert names(tmp_path / "out") == ["a.mp4"]
 
 
-def test_a_finished_file_is_found_under_the_lock_too(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_file_is_found_under_the_lock_too(folder: TargetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the first look and the lock another process may finish."""
     part = claimed(folder)
     part.write([b"x" * 10])
@@ -452,7 +452,7 @@ def test_a_finished_file_is_found_under_the_lock_too(folder: Folder, monkeypatch
     assert names(folder.path) == ["a.bin"]
 
 
-def test_a_link_in_the_place_of_a_part_is_not_followed(folder: Folder, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_part_is_not_followed(folder: TargetFolder, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     path = folder.path / "8244f1551f-1.part"
@@ -464,7 +464,7 @@ def test_a_link_in_the_place_of_a_part_is_not_followed(folder: Folder, tmp_path:
     assert not path.is_symlink()
 
 
-def test_a_second_name_of_another_file_is_not_written_to(folder: Folder, tmp_path: Path) -> None:
+def test_a_second_name_of_another_file_is_not_written_to(folder: TargetFolder, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (folder.path / "8244f1551f-1.part").hardlink_to(victim)
@@ -475,22 +475,22 @@ def test_a_second_name_of_another_file_is_not_written_to(folder: Folder, tmp_pat
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-def test_what_is_no_file_is_no_part(make: object, folder: Folder) -> None:
+def test_what_is_no_file_is_no_part(make: object, folder: TargetFolder) -> None:
     make(folder.path / "8244f1551f-1.part")  # type: ignore[operator] # a parameter
     with pytest.raises(DownloadError):
         folder.claim(PLACE, "8244f1551f")
 
 
-def test_a_link_in_the_place_of_a_file_is_not_overwritten(folder: Folder, tmp_path: Path) -> None:
+def test_a_link_in_the_place_of_a_file_is_not_overwritten(folder: TargetFolder, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     (folder.path / "a.bin").symlink_to(victim)
     part = claimed(folder)
     part.write([b"x" * 10])
-    assert folder.finish(part, PLACE, lambda _: "a.bin") == Kept(str(folder.path / "a-2.bin"), 10)
+    assert folder.finish(part, PLACE, lambda _: "a.bin") == StoredFile(str(folder.path / "a-2.bin"), 10)
     assert not victim.exists()
 
 
-def test_a_link_is_no_file_that_is_there(folder: Folder, tmp_path: Path) -> None:
+def test_a_link_is_no_file_that_is_there(folder: TargetFolder, tmp_path: Path) -> None:
     part = claimed(folder)
     part.write([b"x" * 10])
     kept = folder.finish(part, PLACE, lambda _: "a.bin")
@@ -499,7 +499,7 @@ def test_a_link_is_no_file_that_is_there(folder: Folder, tmp_path: Path) -> None
     assert folder.kept(PLACE) is None
 
 
-def test_a_file_system_without_second_names_will_do(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_second_names_will_do(folder: TargetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")
 
@@ -511,7 +511,7 @@ def test_a_file_system_without_second_names_will_do(folder: Folder, monkeypatch:
     assert names(folder.path) == ["a-2.bin", "a.bin"]
 
 
-def test_a_file_system_without_locks_will_do(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_will_do(folder: TargetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -519,7 +519,7 @@ def test_a_file_system_without_locks_will_do(folder: Folder, monkeypatch: pytest
     claimed(folder).close()
 
 
-def test_letting_go_waits_for_the_thread_that_is_still_at_it(folder: Folder) -> None:
+def test_letting_go_waits_for_the_thread_that_is_still_at_it(folder: TargetFolder) -> None:
     part, begun, go = claimed(folder), Event(), Event()
 
     def write() -> None:
@@ -541,7 +541,7 @@ def test_letting_go_waits_for_the_thread_that_is_still_at_it(folder: Folder) -> 
     part.close()
 
 
-def test_a_part_that_is_taken_away_is_made_again(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_is_taken_away_is_made_again(folder: TargetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     path = folder.path / "a.part"
     real, tries = os.open, iter([True, False])
 
@@ -562,7 +562,7 @@ def test_a_part_that_is_taken_away_is_made_again(folder: Folder, monkeypatch: py
 
 
 def test_a_manifest_survives_cut_and_foreign_lines(tmp_path: Path) -> None:
-    first, second = Manifest(tmp_path), Manifest(tmp_path)
+    first, second = FolderIndex(tmp_path), FolderIndex(tmp_path)
     first.finish(PLACE, "a.mp4", 10)
     with (tmp_path / MANIFEST_NAME).open("ab") as file:
         file.write(b'{"job": "x", "ind')
@@ -578,7 +578,7 @@ def test_a_manifest_survives_cut_and_foreign_lines(tmp_path: Path) -> None:
 
 
 def test_a_manifest_that_was_deleted_begins_anew(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path)
+    manifest = FolderIndex(tmp_path)
     manifest.finish(PLACE, "a.mp4", 10)
     manifest.refresh()
     (tmp_path / MANIFEST_NAME).unlink()
@@ -587,9 +587,9 @@ def test_a_manifest_that_was_deleted_begins_anew(tmp_path: Path) -> None:
 
 
 def test_what_was_begun_is_worth_what_its_version_is(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path)
+    manifest = FolderIndex(tmp_path)
     manifest.begin(PLACE, '"a"', 100)
-    assert manifest.begun(PLACE, 40) == Held(40, '"a"', 100)
+    assert manifest.begun(PLACE, 40) == PartialState(40, '"a"', 100)
     assert manifest.begun(PLACE, 0) is NOTHING
     assert manifest.begun(PLACE, 101) is NOTHING
     manifest.begin(PLACE, None, 100)
@@ -601,12 +601,12 @@ def test_a_manifest_that_is_a_link_is_not_written_through(tmp_path: Path) -> Non
     (tmp_path / "victim").write_text("")
     (tmp_path / MANIFEST_NAME).symlink_to(tmp_path / "victim")
     with pytest.raises(OSError, match="symbolic links"):
-        Manifest(tmp_path).finish(PLACE, "a.mp4", 10)
+        FolderIndex(tmp_path).finish(PLACE, "a.mp4", 10)
     assert (tmp_path / "victim").read_text() == ""
 
 
 def test_the_records_of_the_manifest_hold_no_id(tmp_path: Path) -> None:
-    manifest = Manifest(tmp_path)
+    manifest = FolderIndex(tmp_path)
     manifest.begin(PLACE, '"a"', 1)
     lines = (tmp_path / MANIFEST_NAME).read_bytes().split()
     assert [msgspec.json.decode(line) for line in lines] == [{"job": PLACE[0], "index": 1, "validator": '"a"', "total": 1}]

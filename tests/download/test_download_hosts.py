@@ -15,7 +15,7 @@ from secret_watch import leaks
 from service_kit import http, listening
 
 from asyncflow import AsyncClient, DownloadError, FlowJob, Media, MediaFile, TransportError
-from asyncflow.download import Carrier, Downloader
+from asyncflow.download import Downloader, MediaTransport
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ async def test_this_machine_is_refused_unless_the_service_lies_on_it(tmp_path: P
     async with Simulator() as simulator, AsyncClient(simulator.token, base_url=simulator.url) as client:
         job = await client.get_job(ended(simulator))
         for base_url in ("https://api.useapi.net", "http://api.useapi.net", "http://10.0.0.1"):
-            async with Downloader(tmp_path, carrier=(carrier := Carrier(base_url))) as downloads:
+            async with Downloader(tmp_path, carrier=(carrier := MediaTransport(base_url))) as downloads:
                 downloads.add(job)
                 (done,) = [done async for done in downloads]
             await carrier.aclose()
@@ -263,7 +263,7 @@ async def test_a_name_is_judged_by_the_address_that_is_connected_to(
         link = media.url.replace("127.0.0.1", name) + "/a"
         job = FlowJob("one", "completed", kind="image", media=(Media("image", "ok", link),))
         for base_url, state in (("http://api.useapi.net", "failed"), (media.url, "fetched")):
-            carrier = Carrier(base_url)
+            carrier = MediaTransport(base_url)
             async with Downloader(tmp_path / state, carrier=carrier, max_retries=0) as downloads:
                 downloads.add(job)
                 (done,) = [done async for done in downloads]
@@ -288,7 +288,7 @@ async def test_https_stays_https_and_certificates_are_checked(tmp_path: Path) ->
         expected = {"right": "fetched", "redirect_http": "unsafe_link", "distrust": "transport"}
         for trick, outcome in expected.items():
             simulator.trick_media(job_id, [] if trick == "distrust" else [trick])
-            carrier = Carrier(simulator.url, ssl_context=None if trick == "distrust" else trusting)
+            carrier = MediaTransport(simulator.url, ssl_context=None if trick == "distrust" else trusting)
             async with Downloader(tmp_path / trick, carrier=carrier) as downloads:
                 downloads.add(job)
                 (done,) = [done async for done in downloads]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncflow import DownloadError, FlowJob, Media, MusicJob
-from asyncflow.download.bandwidth import ByteBudget, batch_bytes
+from asyncflow.download.bandwidth import ByteBucket, batch_bytes
 from asyncflow.download.policy import check_ended, is_expired, is_offered, offered_again, pause_before
 
 NOON = datetime(2026, 5, 12, 12, tzinfo=UTC)
@@ -18,12 +18,12 @@ OK = Media("video", "ok", "https://media.example.com/1.mp4", asset_id="a")
 
 
 def test_no_rate_is_no_wait() -> None:
-    assert ByteBudget().take(10**12, 0.0) == 0.0
+    assert ByteBucket().take(10**12, 0.0) == 0.0
 
 
 @given(rate=st.floats(1, 1e9), sizes=st.lists(st.integers(1, 2**20), min_size=1, max_size=50))
 def test_whoever_waits_as_told_keeps_to_the_rate(rate: float, sizes: list[int]) -> None:
-    budget, now = ByteBudget(rate), 100.0
+    budget, now = ByteBucket(rate), 100.0
     for size in sizes:
         now += budget.take(size, now)
     assert now - 100.0 >= (sum(sizes) / rate) * (1 - 1e-6) - 0.25
@@ -31,19 +31,19 @@ def test_whoever_waits_as_told_keeps_to_the_rate(rate: float, sizes: list[int]) 
 
 
 def test_two_who_take_at_once_wait_for_both() -> None:
-    budget = ByteBudget(1000)
+    budget = ByteBucket(1000)
     assert budget.take(500, 0.0) == 0.5
     assert budget.take(500, 0.0) == 1.0
 
 
 def test_a_rest_is_not_saved_up() -> None:
-    budget = ByteBudget(1000)
+    budget = ByteBucket(1000)
     budget.take(1, 0.0)
     assert budget.take(1250, 3600.0) == pytest.approx(1.0)
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:
-    budget = ByteBudget(1000)
+    budget = ByteBucket(1000)
     budget.take(1000, 10.0)
     assert budget.take(0, 5.0) == 1.0
 

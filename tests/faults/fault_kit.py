@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 
-from asyncflow import Abandoned, AsyncClient, AsyncflowError, Changed, Ended, JobWatcher, Unreachable, every
+from asyncflow import Abandoned, AsyncClient, AsyncflowError, Changed, Ended, JobWatcher, Unreachable, fixed_interval
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -38,7 +38,7 @@ def record(status: str = "started", job_id: str = FLOW_ID, padding: int = 0) -> 
 @asynccontextmanager
 async def client_in(lane: Lane, url: str, *, timeout: float = 10, max_retries: int = 0) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(
-        TOKEN, base_url=url, lane=lane, timeout=timeout, max_retries=max_retries, policy=every(0.05)
+        TOKEN, base_url=url, lane=lane, timeout=timeout, max_retries=max_retries, policy=fixed_interval(0.05)
     ) as client:
         assert client.lane == lane
         yield client

@@ -15,7 +15,7 @@ import anyio
 import pytest
 from fault_kit import Lane, client_in, in_each_lane, leaves_nothing
 
-from asyncflow import AsyncClient, AsyncflowError, FlowJob, Job, JobWatcher, Journal, WebhookReceiver, every
+from asyncflow import AsyncClient, AsyncflowError, FlowJob, Job, JobWatcher, Journal, WebhookReceiver, fixed_interval
 from asyncflow.simulator import Faults, Simulator
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Calls:
 
     def client(self) -> AsyncClient:
         token, url = self._simulator.token, self._simulator.url
-        return AsyncClient(token, base_url=url, lane=self._lane, timeout=0.2, max_retries=1, policy=every(0.05))
+        return AsyncClient(token, base_url=url, lane=self._lane, timeout=0.2, max_retries=1, policy=fixed_interval(0.05))
 
     def journal(self) -> Journal:
         self._number += 1

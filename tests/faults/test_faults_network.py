@@ -16,7 +16,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from fault_kit import FLOW_ID, OTHER_ID, TOKEN, Lane, client_in, in_each_lane, leaves_nothing, record, watched
 from service_kit import assert_discreet, clock, http, listening, told
 
-from asyncflow import AsyncClient, TransportError, every
+from asyncflow import AsyncClient, TransportError, fixed_interval
 from asyncflow.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ async def resolved_by(resolver: Resolver, url: str, **options: float) -> AsyncIt
     async with aiohttp.ClientSession(connector=connector) as session:
         base_url = f"http://service.invalid:{url.rpartition(':')[2]}"
         timeout = options.get("timeout", 10)
-        yield AsyncClient(TOKEN, base_url=base_url, session=session, max_retries=0, timeout=timeout, policy=every(0.05))
+        yield AsyncClient(TOKEN, base_url=base_url, session=session, max_retries=0, timeout=timeout, policy=fixed_interval(0.05))
 
 
 async def test_a_name_that_does_not_resolve_is_no_connection() -> None:

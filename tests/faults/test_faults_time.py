@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import Service, collect, down, elapse, words
 
-from asyncflow import Ended, JobWatcher, Pacer, PollPolicy, RateLimitedError, WebhookReceiver, every
+from asyncflow import Ended, JobWatcher, Pacer, PollPolicy, RateLimitedError, WebhookReceiver, fixed_interval
 from asyncflow.records import FlowJob
 from asyncflow.testing import VirtualTimeLoop, call_later, now
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.virtual_time
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
 NOON = datetime(2026, 11, 4, 12, tzinfo=UTC)
 SCRIPT = [(0.0, "created"), (3.0, "started"), (100.0, "completed")]
-each_policy = pytest.mark.parametrize("policy", [every(5), PollPolicy()], ids=["every", "learned"])
+each_policy = pytest.mark.parametrize("policy", [fixed_interval(5), PollPolicy()], ids=["fixed_interval", "learned"])
 
 
 # -- the service -----------------------------------------------------------------------------------------------------------------
@@ -74,7 +74,7 @@ async def test_a_retry_after_of_a_day_does_not_outlive_the_time_of_the_watch() -
 
 async def test_a_job_that_has_ended_and_reads_started_again_is_not_reported_again() -> None:
     service = Service([(0, "started"), (10, "completed"), (11, "started"), (30, "failed")])
-    watcher = JobWatcher(service.read, ["a"], policy=every(1), keep_open=True)
+    watcher = JobWatcher(service.read, ["a"], policy=fixed_interval(1), keep_open=True)
     receiver = WebhookReceiver(watcher.nudge)
     for at in (12, 15, 31):
         call_later(at, receiver.answer, "POST", "/", "", {}, b'{"jobid": "a", "status": "started"}')
@@ -85,7 +85,7 @@ async def test_a_job_that_has_ended_and_reads_started_again_is_not_reported_agai
 
 async def test_a_job_that_falls_back_before_its_end_is_followed() -> None:
     service = Service([(0, "started"), (5, "created"), (10, "started"), (15, "completed")])
-    seen = words(await collect(JobWatcher(service.read, ["a"], policy=every(1))))
+    seen = words(await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(1))))
     assert seen == ["changed a started", "changed a created", "changed a started", "ended a completed"]
 
 
@@ -153,7 +153,7 @@ async def test_an_event_loop_that_stalls_loses_and_doubles_nothing(policy: Polic
 async def test_a_stall_beyond_every_limit_of_time_gives_up_once() -> None:
     service = Service([(0, "started")], latency=0.5)
     call_later(5.2, stall, HOUR)
-    watcher = JobWatcher(service.read, ["a", "b"], policy=every(5), job_timeout=MINUTE, timeout=2 * MINUTE)
+    watcher = JobWatcher(service.read, ["a", "b"], policy=fixed_interval(5), job_timeout=MINUTE, timeout=2 * MINUTE)
     seen = words(await collect(watcher))
     assert sorted(seen[2:]) == ["abandoned a wait_timeout", "abandoned b wait_timeout"]
 
@@ -161,7 +161,7 @@ async def test_a_stall_beyond_every_limit_of_time_gives_up_once() -> None:
 async def test_a_stall_in_the_consumer_merges_nothing_that_ended() -> None:
     script = {f"j{number}": [(0.0, "started"), (number / 10, "completed")] for number in range(1, 40)}
     service = Service(script)
-    watcher = JobWatcher(service.read, list(script), policy=every(0.5), buffer=5)
+    watcher = JobWatcher(service.read, list(script), policy=fixed_interval(0.5), buffer=5)
     ended = 0
     async with watcher:
         async for event in watcher:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fault_kit import Lane, client_in, in_each_lane, leaves_nothing
 
-from asyncflow import Abandoned, Changed, Ended, Journal, WebhookReceiver, every
+from asyncflow import Abandoned, Changed, Ended, Journal, WebhookReceiver, fixed_interval
 from asyncflow.simulator import Faults, Outage, Simulator
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def test_a_bad_day_costs_no_outcome_and_doubles_none(name: str, lane: Lane
         Simulator(seed=5, faults=BAD_DAYS[name]) as simulator,
         client_in(lane, simulator.url, timeout=0.5, max_retries=1) as client,
     ):
-        watcher = client.watch(policy=every(0.2), journal=journal, keep_open=True, timeout=60)
+        watcher = client.watch(policy=fixed_interval(0.2), journal=journal, keep_open=True, timeout=60)
         receiver = WebhookReceiver(watcher.nudge, SECRET)
         async with receiver.serve() as url, watcher:
             ids = simulator.seed_jobs(COUNT - 5, kind="mix", duration=(0, 0.6), reply_url=f"{url}/{SECRET}")
@@ -105,7 +105,9 @@ async def test_a_watch_that_is_cut_off_again_and_again_reports_each_ending_at_le
         while len(seen) < COUNT:
             rounds += 1
             async with client_in("fast", simulator.url, timeout=0.5) as client:
-                watcher = client.watch(ids if rounds == 1 else (), policy=every(0.1), journal=Journal(journal), timeout=30)
+                watcher = client.watch(
+                    ids if rounds == 1 else (), policy=fixed_interval(0.1), journal=Journal(journal), timeout=30
+                )
                 async with watcher:
                     seen += await endings(watcher, count=7)
             assert rounds < COUNT
@@ -118,7 +120,7 @@ async def test_a_watch_that_is_cut_off_again_and_again_reports_each_ending_at_le
 async def test_forged_callbacks_make_us_read_and_nothing_else(lane: Lane) -> None:
     async with Simulator(seed=7) as simulator, client_in(lane, simulator.url) as client:
         ids = simulator.seed_jobs(3, duration=60)
-        async with client.watch(ids, policy=every(60)) as watcher:
+        async with client.watch(ids, policy=fixed_interval(60)) as watcher:
             receiver = WebhookReceiver(watcher.nudge)
             for _ in ids:
                 assert isinstance(await anext(watcher), Changed)

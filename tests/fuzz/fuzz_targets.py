@@ -21,7 +21,7 @@ import msgspec
 from asyncflow.cli.endings import BadIdsError
 from asyncflow.cli.input.ids import checked, ids_in_text, text_of
 from asyncflow.errors import AsyncflowError, JournalError
-from asyncflow.events import Abandoned, Changed, Ended, Event, Problem
+from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Event
 from asyncflow.journal import Journal
 from asyncflow.protocol import Request, decode_answer, read_nudge, service_of
 from asyncflow.records import FlowJob, Job, Media
@@ -71,7 +71,7 @@ def check_error(error: AsyncflowError, *, is_repeatable: bool) -> None:
     assert is_repeatable or not error.transient
     assert error.retry_after is None or 0 <= error.retry_after <= 86_400
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - our own bytes
-    event = Abandoned(JOB_ID, Problem.of(error))
+    event = Abandoned(JOB_ID, ErrorInfo.of(error))
     assert msgspec.json.decode(msgspec.json.encode(event), type=Event) == event
 
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow import AsyncClient, AuthenticationError, JobWatcher, Pacer, RateLimitedError, every
+from asyncflow import AsyncClient, AuthenticationError, JobWatcher, Pacer, RateLimitedError, fixed_interval
 from asyncflow.errors import ServiceError
 from asyncflow.records import FlowJob
 from asyncflow.simulator import Answer, Outage, Simulator
 from asyncflow.telemetry import (
     BudgetChanged,
     EventEmitted,
-    Fact,
     PollAnswered,
     RequestMade,
+    TelemetryEvent,
     WatchEnded,
     WatchStarted,
     digest,
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.virtual_time
 
 
-def client_of(service: Simulator, facts: list[Fact], **options: object) -> AsyncClient:
+def client_of(service: Simulator, facts: list[TelemetryEvent], **options: object) -> AsyncClient:
     return AsyncClient(service.token, base_url=service.url, hooks=[facts.append], **options)  # type: ignore[arg-type] # parameters
 
 
-def of(facts: list[Fact], kind: type[Fact]) -> list[Fact]:
+def of(facts: list[TelemetryEvent], kind: type[TelemetryEvent]) -> list[TelemetryEvent]:
     return [fact for fact in facts if isinstance(fact, kind)]
 
 
 @pytest.mark.parametrize("lane", ["fast", "reference"])
 async def test_a_wait_tells_all_that_it_does(lane: Lane) -> None:
-    facts: list[Fact] = []
-    async with Simulator() as service, client_of(service, facts, policy=every(10), lane=lane) as client:
+    facts: list[TelemetryEvent] = []
+    async with Simulator() as service, client_of(service, facts, policy=fixed_interval(10), lane=lane) as client:
         job_id = service.script_job([(0, "created"), (12, "completed")])
         await client.wait(job_id)
         number = facts[0].watch  # type: ignore[union-attr] # it is a WatchStarted, as is asserted below
@@ -74,7 +74,7 @@ async def test_a_wait_tells_all_that_it_does(lane: Lane) -> None:
 
 
 async def test_a_retry_tells_how_often_it_was_sent_before() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     async with Simulator() as service, client_of(service, facts) as client:
         [job_id] = service.seed_jobs(age=600)
         service.play(job_id, [Answer(503), "reset", Answer(404)])
@@ -89,7 +89,7 @@ async def test_a_retry_tells_how_often_it_was_sent_before() -> None:
 
 
 async def test_other_requests_are_told_by_their_routes() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     async with Simulator() as service, client_of(service, facts) as client:
         job = await client.submit("google-flow/images", {"prompt": "a kite"})
         await client.get_stats("google-flow")
@@ -107,7 +107,7 @@ async def test_other_requests_are_told_by_their_routes() -> None:
 
 
 async def test_a_caller_who_gives_up_is_told_of() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     async with Simulator() as service, client_of(service, facts) as client:
         [job_id] = service.seed_jobs()
         service.play(job_id, ["hang"])
@@ -122,8 +122,8 @@ async def test_a_caller_who_gives_up_is_told_of() -> None:
 
 
 async def test_a_429_changes_the_budget_and_so_does_an_outage() -> None:
-    facts: list[Fact] = []
-    async with Simulator() as service, client_of(service, facts, policy=every(1), max_retries=0) as client:
+    facts: list[TelemetryEvent] = []
+    async with Simulator() as service, client_of(service, facts, policy=fixed_interval(1), max_retries=0) as client:
         ids = service.seed_jobs(10, duration=200, fate="success")
         service.play(ids[0], [Answer(429, {"Retry-After": "7"}), Answer(503)])
         call_later(20, setattr, service.faults, "outages", [Outage(20, 120)])
@@ -140,7 +140,7 @@ async def test_a_429_changes_the_budget_and_so_does_an_outage() -> None:
 
 
 async def test_a_watch_of_any_function_tells_of_its_polls_and_its_budget() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
     answers: list[FlowJob | Exception] = [
         ServiceError("down", transient=True, status=503),
         RateLimitedError(transient=True),
@@ -153,7 +153,7 @@ async def test_a_watch_of_any_function_tells_of_its_polls_and_its_budget() -> No
             raise answer
         return answer
 
-    async with JobWatcher(fetch, ["a"], policy=every(5), pacer=Pacer(), hooks=[facts.append]) as watcher:
+    async with JobWatcher(fetch, ["a"], policy=fixed_interval(5), pacer=Pacer(), hooks=[facts.append]) as watcher:
         assert [type(event).__name__ async for event in watcher] == ["Unreachable", "Ended"]
     assert [(fact.status, fact.error, fact.polls) for fact in facts if isinstance(fact, PollAnswered)] == [
         (None, "server", 0),
@@ -169,7 +169,7 @@ async def test_a_watch_of_any_function_tells_of_its_polls_and_its_budget() -> No
 
 
 async def test_a_watch_tells_how_it_ended() -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
 
     async def fetch(_job_id: str) -> FlowJob:
         raise AuthenticationError("no")
@@ -194,9 +194,9 @@ async def test_a_watch_tells_how_it_ended() -> None:
 
 
 async def test_a_hook_that_raises_harms_neither_the_work_nor_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    facts: list[Fact] = []
+    facts: list[TelemetryEvent] = []
 
-    def spoilt(_fact: Fact) -> None:
+    def spoilt(_fact: TelemetryEvent) -> None:
         raise ZeroDivisionError
 
     async with Simulator() as service:
@@ -209,8 +209,8 @@ async def test_a_hook_that_raises_harms_neither_the_work_nor_the_others(caplog: 
 
 
 async def test_a_watch_may_have_other_hooks_than_its_client() -> None:
-    facts: list[Fact] = []
-    own: list[Fact] = []
+    facts: list[TelemetryEvent] = []
+    own: list[TelemetryEvent] = []
     async with (
         Simulator() as service,
         client_of(service, facts) as client,

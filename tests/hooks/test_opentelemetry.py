@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, AsyncflowError, every
+from asyncflow import AsyncClient, AsyncflowError, fixed_interval
 from asyncflow.contrib.opentelemetry import OpenTelemetry
 from asyncflow.simulator import Answer, Faults, Simulator
 from asyncflow.telemetry import EventEmitted, PollAnswered, WatchEnded, digest
@@ -56,7 +56,7 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 
 def client_of(service: Simulator, backend: Backend) -> AsyncClient:
-    return AsyncClient(service.token, base_url=service.url, hooks=[backend.hook], policy=every(10))
+    return AsyncClient(service.token, base_url=service.url, hooks=[backend.hook], policy=fixed_interval(10))
 
 
 async def test_an_attempt_is_a_span_by_the_conventions() -> None:

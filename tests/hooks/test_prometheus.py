@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 from secret_watch import leaks
 
-from asyncflow import AsyncClient, Pacer, every
+from asyncflow import AsyncClient, Pacer, fixed_interval
 from asyncflow.contrib.prometheus import Metrics
 from asyncflow.simulator import Answer, Faults, Simulator
 from asyncflow.telemetry import BudgetChanged, WatchEnded, WatchStarted
@@ -138,7 +138,7 @@ async def test_the_lag_of_the_schedule_is_that_since_the_last_look() -> None:
     metrics, registry = registered()
     async with (
         Simulator() as service,
-        AsyncClient(service.token, base_url=service.url, hooks=[metrics], rate=1, policy=every(5)) as client,
+        AsyncClient(service.token, base_url=service.url, hooks=[metrics], rate=1, policy=fixed_interval(5)) as client,
     ):
         await client.wait_all(service.seed_jobs(20, duration=20), timeout=None)
         assert now() > 20

@@ -11,13 +11,13 @@ import sys
 
 import msgspec
 
-from asyncflow import Abandoned, AsyncClient, Ended, Journal, every
+from asyncflow import Abandoned, AsyncClient, Ended, Journal, fixed_interval
 
 
 async def main(journal: str, output: str) -> None:
     job_ids = sys.stdin.read().split()
     lines = os.open(output, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    async with AsyncClient() as client, client.watch(job_ids, policy=every(0.1), journal=Journal(journal)) as watcher:
+    async with AsyncClient() as client, client.watch(job_ids, policy=fixed_interval(0.1), journal=Journal(journal)) as watcher:
         os.write(1, b"watching\n")
         noting = asyncio.ensure_future(watcher.flush())
         noting.add_done_callback(lambda _: os.write(1, b"noted\n"))

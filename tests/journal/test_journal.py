@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from journal_kit import NOW, changed, ended, entry_of, job, opened, remaining, states
 
 from asyncflow.errors import JobNotFoundError, JournalError, StallTimeoutError, TransportError, UsageError
-from asyncflow.events import Abandoned, Ended, Event, Problem, Unreachable
+from asyncflow.events import Abandoned, Ended, ErrorInfo, Event, Unreachable
 from asyncflow.journal import Journal, JournalEntry
 from asyncflow.journal.database import Database, translated
-from asyncflow.journal.operations import Added, Learned, Reported
+from asyncflow.journal.operations import AddJobs, RecordEvent, SavePolicy
 from asyncflow.journal.schema import MIGRATIONS, check, migrate
 from asyncflow.journal.sqlite_errors import refusal
 from asyncflow.records import FlowJob
@@ -159,11 +159,11 @@ async def test_only_a_refusal_of_the_service_ends_a_job_that_we_gave_up(path: Pa
     async with opened(path) as journal:
         await journal.add([*errors, "running"], NOW)
         for job_id, error in errors.items():
-            journal.report(Abandoned(job_id, Problem.of(error)), NOW)
+            journal.report(Abandoned(job_id, ErrorInfo.of(error)), NOW)
         journal.acknowledge(list(errors))
     assert states(journal) == {"gone": "handled", "late": "watched", "silent": "watched", "running": "watched"}
     assert (entry_of(journal, "late").event, entry_of(journal, "late").status) == (None, "abandoned: stall_timeout")
-    assert entry_of(journal, "gone").event == Abandoned("gone", Problem.of(errors["gone"]))
+    assert entry_of(journal, "gone").event == Abandoned("gone", ErrorInfo.of(errors["gone"]))
     assert await remaining(path) == ["late", "silent", "running"]
 
 
@@ -174,9 +174,9 @@ async def test_an_ending_is_final(path: Path) -> None:
         journal.report(ended("a"), NOW)
         journal.acknowledge(["a"])
         await journal.add([], NOW)
-        journal.report(Abandoned("a", Problem("forbidden")), NOW)
+        journal.report(Abandoned("a", ErrorInfo("forbidden")), NOW)
         journal.discard(["a"])
-        journal.report(Unreachable("a", NOW, Problem("transport")), NOW)
+        journal.report(Unreachable("a", NOW, ErrorInfo("transport")), NOW)
     assert states(journal) == {"a": "handled"}
     assert entry_of(journal, "a").event == ended("a")
 
@@ -238,7 +238,7 @@ async def test_a_status_of_half_a_character_pair_does_no_harm(path: Path) -> Non
 async def test_a_token_given_as_an_id_is_watched_but_never_written(path: Path) -> None:
     async with opened(path) as journal:
         assert list(await journal.add(["a", TOKEN], NOW)) == ["a", TOKEN]
-        journal.report(Abandoned(TOKEN, Problem("usage", "no job id")), NOW)
+        journal.report(Abandoned(TOKEN, ErrorInfo("usage", "no job id")), NOW)
         await journal.add(["b"], NOW)
         code = "import sys; print(*(open(name, 'rb').read() for name in sys.argv[1:]))"
         written = run(code, path, f"{path}-wal").stdout
@@ -462,8 +462,8 @@ def test_a_damaged_file_is_a_journal_error_or_none(
     path = folder / "run.db"
     database = Database(path)
     ids = [f"j{number}" for number in range(40)]
-    reports = [Reported(ended(job_id) if number % 2 else changed(job_id), NOW) for number, job_id in enumerate(ids)]
-    database.write([Added(ids, NOW), *reports, Learned({"format": 1})])
+    reports = [RecordEvent(ended(job_id) if number % 2 else changed(job_id), NOW) for number, job_id in enumerate(ids)]
+    database.write([AddJobs(ids, NOW), *reports, SavePolicy({"format": 1})])
     database.close()
     content = bytearray(path.read_bytes())
     for place, piece in cuts:
@@ -477,7 +477,7 @@ def test_a_damaged_file_is_a_journal_error_or_none(
             database.remaining()
             database.learned()
             database.unacknowledged(0, 100)
-            database.write([Added(["new"], NOW)])
+            database.write([AddJobs(["new"], NOW)])
         finally:
             database.close()
 
@@ -500,12 +500,12 @@ async def test_an_error_that_is_kept_keeps_no_lock(path: Path) -> None:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("on_error", ["stop", "go_on"])
+@pytest.mark.parametrize("on_error", ["stop", "continue"])
 async def test_a_full_disk_is_told_once_and_then_nothing_is_written(
     path: Path, on_error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures: list[Exception] = []
-    journal = Journal(path, on_error="stop" if on_error == "stop" else "go_on", max_bytes=150_000)
+    journal = Journal(path, on_error="stop" if on_error == "stop" else "continue", max_bytes=150_000)
     await journal.open(failures.append)
     assert list(await journal.add(["a"], NOW)) == ["a"]
     many = [f"{number:0100}" for number in range(5000)]
@@ -532,7 +532,7 @@ async def test_a_fact_that_nobody_waits_for_fails_aloud_too(path: Path) -> None:
     journal = Journal(path, max_bytes=100_000)
     await journal.open(lambda _error: failed.set())
     await journal.add(["a"], NOW)
-    journal.report(Abandoned("a", Problem("forbidden", "x" * 500_000)), NOW)
+    journal.report(Abandoned("a", ErrorInfo("forbidden", "x" * 500_000)), NOW)
     await asyncio.wait_for(failed.wait(), 10)
     await journal.aclose()
 
@@ -540,7 +540,7 @@ async def test_a_fact_that_nobody_waits_for_fails_aloud_too(path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_mistake_of_ours_ends_the_watch_whatever_the_journal_may_do(path: Path) -> None:
     failures: list[Exception] = []
-    journal = Journal(path, on_error="go_on")
+    journal = Journal(path, on_error="continue")
     await journal.open(failures.append)
     journal.learn({"a set": object()})
     with pytest.raises(TypeError):
@@ -551,7 +551,7 @@ async def test_a_mistake_of_ours_ends_the_watch_whatever_the_journal_may_do(path
 
 @pytest.mark.asyncio
 async def test_a_journal_that_cannot_be_opened_is_done_without_if_so_wished(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "nowhere" / "run.db", on_error="go_on")
+    journal = Journal(tmp_path / "nowhere" / "run.db", on_error="continue")
     waiting = asyncio.ensure_future(journal.add(["a"], NOW))
     await asyncio.wait({waiting}, timeout=0)
     assert await journal.open(lambda _error: None) == ([], None)
@@ -581,8 +581,8 @@ async def test_a_damaged_ending_is_told_when_it_is_read(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE endings SET event = CAST('{}' AS BLOB)")
         connection.commit()
-    for on_error in ("stop", "go_on"):
-        journal = Journal(path, on_error="stop" if on_error == "stop" else "go_on")
+    for on_error in ("stop", "continue"):
+        journal = Journal(path, on_error="stop" if on_error == "stop" else "continue")
         await journal.open(lambda _error: None)
         if on_error == "stop":
             with pytest.raises(JournalError, match="damaged"):
@@ -649,7 +649,7 @@ def test_a_loop_that_is_gone_does_not_disturb_the_thread(path: Path) -> None:
     async def leave() -> None:
         await journal.open(lambda _error: None)
         await journal.add(["a"], NOW)
-        journal.report(Abandoned("a", Problem("forbidden", "x" * 500_000)), NOW)
+        journal.report(Abandoned("a", ErrorInfo("forbidden", "x" * 500_000)), NOW)
         journal.close_soon()
 
     asyncio.run(leave())

@@ -15,7 +15,7 @@ from journal_kit import NOW
 
 from asyncflow import Abandoned, Ended, Event, Journal, JournalEntry
 from asyncflow.journal.database import Database
-from asyncflow.journal.operations import Added
+from asyncflow.journal.operations import AddJobs
 from asyncflow.redaction import digest
 from asyncflow.simulator import SimulatorThread
 
@@ -136,7 +136,7 @@ def test_export_and_prune(shell: Shell, service: SimulatorThread) -> None:
 
 def test_many_jobs_are_shown_in_part(shell: Shell) -> None:
     database = Database(shell.folder / "run.db")
-    database.write([Added([f"j{number}" for number in range(30)], NOW)])
+    database.write([AddJobs([f"j{number}" for number in range(30)], NOW)])
     database.close()
     assert shell.run("journal", "show", "run.db").endswith("  and 10 more\n")
 

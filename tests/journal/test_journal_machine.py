@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from journal_kit import NOW, changed, ended
 
 from asyncflow.errors import TransportError
-from asyncflow.events import Abandoned, Problem
+from asyncflow.events import Abandoned, ErrorInfo
 from asyncflow.journal import Journal
 
 LONG = 400 if os.environ.get("ASYNCFLOW_LONG") else 25
@@ -77,13 +77,13 @@ class JournalMachine(RuleBasedStateMachine):
         self.endings[job_id] = status
         is_refused = status == "abandoned"
         self.statuses.setdefault(job_id, []).append("abandoned: not_found" if is_refused else status)
-        self.journal.report(Abandoned(job_id, Problem("not_found")) if is_refused else ended(job_id, status), NOW)
+        self.journal.report(Abandoned(job_id, ErrorInfo("not_found")) if is_refused else ended(job_id, status), NOW)
 
     @rule(job_id=IDS)
     def give_up(self, job_id: str) -> None:
         if self.states.get(job_id) == "watched":
             self.statuses[job_id].append("abandoned: transport")
-            self.journal.report(Abandoned(job_id, Problem.of(TransportError("reset", transient=True))), NOW)
+            self.journal.report(Abandoned(job_id, ErrorInfo.of(TransportError("reset", transient=True))), NOW)
 
     @rule(ids=SOME)
     def acknowledge(self, ids: list[str]) -> None:

@@ -13,14 +13,14 @@ from journal_kit import NOW, changed, ended, entry_of, opened, remaining, states
 from msgspec.structs import replace
 
 from asyncflow.errors import JournalError
-from asyncflow.events import Problem, Submission
+from asyncflow.events import ErrorInfo, SubmitResult
 from asyncflow.journal import Journal
 from asyncflow.journal.schema import MIGRATIONS
 from asyncflow.records import FlowJob, Media
 
 VERSION_1 = Path(__file__).with_name("version-1.db")
 IDS = [f"j110409301244812057{number}v-u1234-email:jo-ann@example.com-bot:google-flow" for number in range(4)]
-LINE = Submission(
+LINE = SubmitResult(
     "kite-1", 7, "unknown", "google-flow/videos", reply_ref="asyncflow-1", requested_at=NOW, content="c0ffee" * 10 + "0000"
 )
 DONE = replace(LINE, state="submitted", job_id=IDS[0], job=FlowJob(IDS[0], "created", "video"))
@@ -76,7 +76,7 @@ async def test_work_without_a_job_is_kept_whole(path: Path) -> None:
 
 @pytest.mark.asyncio
 async def test_a_line_that_goes_out_again_is_a_new_one(path: Path) -> None:
-    refused = replace(LINE, state="refused", error=Problem("rate_limited", "busy", retry_after=3.0))
+    refused = replace(LINE, state="refused", error=ErrorInfo("rate_limited", "busy", retry_after=3.0))
     async with opened(path) as journal:
         await journal.begin(LINE)
         await journal.settle(refused, NOW)
@@ -91,7 +91,7 @@ async def test_a_line_that_goes_out_again_is_a_new_one(path: Path) -> None:
 @pytest.mark.asyncio
 async def test_what_never_went_out_is_not_noted(path: Path) -> None:
     async with opened(path) as journal:
-        await journal.settle(replace(LINE, state="refused", error=Problem("transport")), NOW)
+        await journal.settle(replace(LINE, state="refused", error=ErrorInfo("transport")), NOW)
         assert list(journal.submissions()) == []
 
 
@@ -131,7 +131,7 @@ async def test_a_journal_that_is_closed_begins_nothing(path: Path) -> None:
     with pytest.raises(JournalError, match="full"):
         await journal.begin(LINE)
     await journal.settle(DONE, NOW)
-    optional = Journal(path, on_error="go_on")
+    optional = Journal(path, on_error="continue")
     optional.failure = journal.failure
     await optional.begin(LINE)
     assert list(journal.submissions()) == []

@@ -16,10 +16,10 @@ from journal_kit import NOW, changed, ended, states
 
 from asyncflow.cli import main
 from asyncflow.errors import JournalError
-from asyncflow.events import Submission
+from asyncflow.events import SubmitResult
 from asyncflow.journal import Journal
 from asyncflow.journal.database import Database
-from asyncflow.journal.operations import Added, Begun, Reported
+from asyncflow.journal.operations import AddJobs, BeginSubmit, RecordEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,10 +74,10 @@ def closed(folder: Path) -> Path:
     database = Database(path)
     database.write(
         [
-            Added(["a", "b"], NOW),
-            Reported(changed("a"), NOW),
-            Reported(ended("b"), NOW),
-            Begun(Submission("line", 1, "unknown", "/v1/images", requested_at=NOW, content="0")),
+            AddJobs(["a", "b"], NOW),
+            RecordEvent(changed("a"), NOW),
+            RecordEvent(ended("b"), NOW),
+            BeginSubmit(SubmitResult("line", 1, "unknown", "/v1/images", requested_at=NOW, content="0")),
         ]
     )
     database.close()

@@ -14,9 +14,9 @@ import pytest
 from journal_kit import NOW, changed, ended, job, opened, states
 
 from asyncflow.errors import AuthenticationError, JobNotFoundError, JournalError, UsageError
-from asyncflow.events import Abandoned, Changed, Ended, Problem
+from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo
 from asyncflow.journal import Journal
-from asyncflow.polling import PollPolicy, every
+from asyncflow.polling import PollPolicy, fixed_interval
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from asyncflow.records import Job
     from asyncflow.watcher import WatchJournal
 
-FAST = every(0.01)
+FAST = fixed_interval(0.01)
 
 
 @pytest.fixture
@@ -224,7 +224,7 @@ async def test_endings_gathered_before_a_refused_token_are_kept_and_acknowledged
         return job(job_id, "started" if job_id == "c" else "completed")
 
     done: set[str] = set()
-    watcher = JobWatcher(read, ["a", "b", "c"], policy=every(0.05), journal=Journal(path))
+    watcher = JobWatcher(read, ["a", "b", "c"], policy=fixed_interval(0.05), journal=Journal(path))
     seen: list[Event] = []
     with pytest.raises(AuthenticationError):
         await gather(watcher, seen)
@@ -318,7 +318,7 @@ async def test_a_full_disk_stops_the_watch_after_the_events_already_gathered(pat
 @pytest.mark.asyncio
 async def test_a_full_disk_does_not_stop_a_watch_that_is_to_go_on(path: Path) -> None:
     ids = [f"{number:0200}" for number in range(1000)]
-    journal = Journal(path, max_bytes=200_000, on_error="go_on")
+    journal = Journal(path, max_bytes=200_000, on_error="continue")
     events = await collect(JobWatcher(Service().read, ids, policy=FAST, journal=journal))
     assert ids_of(events) == sorted(ids)
     assert journal.failure is not None
@@ -434,7 +434,7 @@ async def test_no_id_is_polled_before_it_is_durable() -> None:
         return job(job_id, "completed")
 
     journal: WatchJournal = memory
-    async with JobWatcher(read, ["a"], policy=every(1), journal=journal) as watcher:
+    async with JobWatcher(read, ["a"], policy=fixed_interval(1), journal=journal) as watcher:
         assert len(watcher) == 1
         events = [event async for event in watcher]
     assert ids_of(events) == ["a"]
@@ -445,7 +445,7 @@ async def test_no_id_is_polled_before_it_is_durable() -> None:
 async def test_workers_do_not_wait_for_the_journal() -> None:
     memory = Memory()
     async with JobWatcher(
-        Service(reads=3).read, [f"j{number}" for number in range(5000)], journal=memory, policy=every(5)
+        Service(reads=3).read, [f"j{number}" for number in range(5000)], journal=memory, policy=fixed_interval(5)
     ) as watcher:
         events = [event async for event in watcher]
     assert len(ids_of(events)) == 5000
@@ -458,7 +458,7 @@ async def test_what_changes_while_the_journal_opens_or_adds_is_heeded() -> None:
     memory = Memory(delay=5.0)
     memory.watched = {"old": None, "older": None}
     service = Service()
-    watcher = JobWatcher(service.read, ["a", "b"], policy=every(1), journal=memory)
+    watcher = JobWatcher(service.read, ["a", "b"], policy=fixed_interval(1), journal=memory)
     async with watcher:
         for seconds, change in [(2, "old"), (12, "a")]:
             asyncio.get_running_loop().call_later(seconds, watcher.discard, change)
@@ -478,8 +478,8 @@ async def test_a_timeout_reaches_ids_that_are_just_being_noted() -> None:
 async def test_a_status_is_reported_anew_by_each_watch() -> None:
     memory = Memory()
     memory.watched = {"a": None}
-    memory.endings = [changed("unlikely"), ended("z"), Abandoned("y", Problem("forbidden"))]
-    async with JobWatcher(Service().read, policy=every(1), journal=memory) as watcher:
+    memory.endings = [changed("unlikely"), ended("z"), Abandoned("y", ErrorInfo("forbidden"))]
+    async with JobWatcher(Service().read, policy=fixed_interval(1), journal=memory) as watcher:
         first = [await anext(watcher) for _ in range(4)]
     assert [type(event) for event in first] == [Changed, Ended, Abandoned, Changed]
     assert watcher.stats().abandoned == 1

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncflow.polling.planner import Distribution, Limits, Plan, plan_for
+from asyncflow.polling.planner import Distribution, PauseBounds, Plan, plan_for
 
-ANY = Limits(0.0, math.inf)
+ANY = PauseBounds(0.0, math.inf)
 
 
 def video(count: int, seed: int = 0) -> list[float]:
@@ -95,13 +95,13 @@ def test_no_other_choice_of_ages_costs_less(durations: list[float], price: float
     st.floats(0, 2000),
 )
 def test_pauses_keep_their_limits(durations: list[float], price: float, shortest: float, longest: float, age: float) -> None:
-    plan = Plan(Distribution(durations, 0.5), price, Limits(shortest, longest))
+    plan = Plan(Distribution(durations, 0.5), price, PauseBounds(shortest, longest))
     # A grid of ages is what the plan is made of, so a pause may fall short of its limit by a step, but never exceeds it.
     assert shortest <= plan.wait(age) <= longest + 1e-9
 
 
 def test_a_hardly_known_kind_is_asked_about_at_growing_pauses() -> None:
-    limits = Limits(1.0, 15.0, 5.0, 0.5)
+    limits = PauseBounds(1.0, 15.0, 5.0, 0.5)
     assert [limits.latest(age) - age for age in (0.0, 8.0, 20.0, 40.0)] == [5.0, 5.0, 10.0, 15.0]
 
 
@@ -121,6 +121,6 @@ def test_the_plan_for_a_delay_has_that_delay() -> None:
 
 
 def test_a_delay_that_cannot_be_had_ends_the_search() -> None:
-    plan, price = plan_for(Distribution([2.0] * 100, 0.5), 50.0, Limits(1.0, 4.0), 1.0, 10)
+    plan, price = plan_for(Distribution([2.0] * 100, 0.5), 50.0, PauseBounds(1.0, 4.0), 1.0, 10)
     assert plan.lateness < 5.0
     assert price <= 50_000.0

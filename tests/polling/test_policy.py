@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncflow.polling import PollPolicy, Ranking, backoff, every, failure_delay
+from asyncflow.polling import PollPolicy, PrioritizingPolicy, backoff, failure_delay, fixed_interval
 
 KEY = ("google-flow", "video", "")
 
 
 def test_every_waits_for_the_same_time_each_time() -> None:
-    policy = every(10)
+    policy = fixed_interval(10)
     assert [policy.next_poll(KEY, age, 3) for age in (0.0, 5.0, 1000.0)] == [10, 10, 10]
 
 
 def test_a_fixed_policy_expects_nothing_and_ranks_nothing() -> None:
-    policy = every(10)
+    policy = fixed_interval(10)
     policy.learn(KEY, 100.0)
     assert policy.expected_duration(KEY, 5.0) is None
-    assert not isinstance(policy, Ranking)
-    assert isinstance(PollPolicy(), Ranking)
+    assert not isinstance(policy, PrioritizingPolicy)
+    assert isinstance(PollPolicy(), PrioritizingPolicy)
 
 
-@pytest.mark.parametrize("policy", [every(5), PollPolicy(2.5), backoff(5)])
+@pytest.mark.parametrize("policy", [fixed_interval(5), PollPolicy(2.5), backoff(5)])
 def test_first_polls_fill_one_interval_evenly_however_many_there_are(policy: PollPolicy) -> None:
     for count in (64, 200, 1024):
         points = sorted(policy.first_poll(number) for number in range(count))
@@ -36,7 +36,7 @@ def test_first_polls_fill_one_interval_evenly_however_many_there_are(policy: Pol
         assert max(in_a_second) <= 1.2 * count / 5 + 10
 
 
-@pytest.mark.parametrize("policy", [every(5), PollPolicy(2.5), backoff(5)])
+@pytest.mark.parametrize("policy", [fixed_interval(5), PollPolicy(2.5), backoff(5)])
 def test_the_first_few_need_not_wait_for_a_place_in_a_crowd(policy: PollPolicy) -> None:
     assert [policy.first_poll(number) for number in range(4)] == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
@@ -61,7 +61,7 @@ def test_jitter_takes_off_an_even_share() -> None:
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
 def test_every_refuses_what_is_no_interval(seconds: float) -> None:
     with pytest.raises(ValueError, match="interval"):
-        every(seconds)
+        fixed_interval(seconds)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +87,4 @@ def test_no_pause_is_shorter_than_the_service_asked_for(failures: int, retry_aft
 @pytest.mark.parametrize("number", [12, 13, 1023, 1024, 1025, 70_000, 2**20 - 1, 2**20, 2**20 + 5, 3**20])
 def test_the_place_of_a_first_poll_is_its_number_mirrored(number: int) -> None:
     digits = f"{number:b}"[::-1]
-    assert every(8.0).first_poll(number) == 8.0 * int(digits, 2) / 2 ** len(digits)
+    assert fixed_interval(8.0).first_poll(number) == 8.0 * int(digits, 2) / 2 ** len(digits)

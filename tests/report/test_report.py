@@ -11,12 +11,12 @@ from cli_jobs import FAILED, NOON, OK, job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncflow import Abandoned, Changed, Ended, Failure, FlowJob, Media, MusicJob, Problem
+from asyncflow import Abandoned, Changed, Ended, ErrorInfo, Failure, FlowJob, Media, MusicJob
 from asyncflow.redaction import digest
-from asyncflow.report import CAPTCHA_PRICES, Ledger, RunReport, reason_of
+from asyncflow.report import CAPTCHA_PRICES, ReportBuilder, RunReport, reason_of
 from asyncflow.report.prices import cost_of
-from asyncflow.report.reservoir import Sample
-from asyncflow.report.time_histogram import Calendar
+from asyncflow.report.reservoir import ReservoirSample
+from asyncflow.report.time_histogram import TimeHistogram
 
 if TYPE_CHECKING:
     from asyncflow import Event, Job
@@ -27,8 +27,8 @@ ENDS: list[Event] = [
     Ended(job("b", "completed", OK, FAILED, age=80)),
     Ended(job("c", "completed", age=100)),
     Ended(MusicJob("d", "failed", kind="music", failure=Failure("moderated"))),
-    Abandoned("e", Problem("not_found")),
-    Abandoned("f", Problem("rate_limited", reason="PUBLIC_ERROR_HIGH_TRAFFIC"), job("f")),
+    Abandoned("e", ErrorInfo("not_found")),
+    Abandoned("f", ErrorInfo("rate_limited", reason="PUBLIC_ERROR_HIGH_TRAFFIC"), job("f")),
     Changed(job("g")),
 ]
 
@@ -39,7 +39,7 @@ def flow(number: int, **members: Any) -> FlowJob:  # noqa: ANN401 - those of Flo
 
 
 def test_each_ending_counts_once_and_all_sums_are_those_of_the_groups() -> None:
-    report = RunReport.of(ENDS)
+    report = RunReport.from_events(ENDS)
     assert report.jobs == 6
     assert report.outcomes == {"succeeded": 1, "partial": 1, "no_output": 1, "failed": 1, "abandoned": 2}
     assert report.succeeded == 1
@@ -61,9 +61,9 @@ def test_each_ending_counts_once_and_all_sums_are_those_of_the_groups() -> None:
 
 
 def test_a_job_that_was_given_up_without_a_record_counts_where_it_belongs_if_that_is_known() -> None:
-    ledger = Ledger()
+    ledger = ReportBuilder()
     for key in (None, ("google-flow", "video", "veo")):
-        ledger.take(Abandoned("e", Problem("not_found")), key)
+        ledger.take(Abandoned("e", ErrorInfo("not_found")), key)
     assert [(group.service, group.kind, group.model) for group in ledger.report().groups] == [
         ("", "", ""),
         ("google-flow", "video", "veo"),
@@ -71,7 +71,7 @@ def test_a_job_that_was_given_up_without_a_record_counts_where_it_belongs_if_tha
 
 
 def test_durations_are_those_of_the_services_clock() -> None:
-    [video, *others] = RunReport.of(ENDS).groups
+    [video, *others] = RunReport.from_events(ENDS).groups
     assert video.durations is not None
     assert (video.durations.jobs, video.durations.median, video.durations.p95) == (3, 80, 98)
     assert (video.durations.shortest, video.durations.p25, video.durations.p75, video.durations.longest) == (60, 70, 90, 100)
@@ -79,7 +79,7 @@ def test_durations_are_those_of_the_services_clock() -> None:
 
 
 def test_a_report_goes_through_json_and_back() -> None:
-    ledger = Ledger()
+    ledger = ReportBuilder()
     for event in ENDS:
         ledger.take(event)
     report = ledger.report(running=3, requests=70, polls=60, failed_polls=2, began_at=NOON, ended_at=NOON + timedelta(hours=1))
@@ -88,9 +88,9 @@ def test_a_report_goes_through_json_and_back() -> None:
 
 
 def test_a_report_without_a_beginning_has_no_length_and_time_never_runs_backwards() -> None:
-    assert RunReport.of([]).elapsed is None
-    assert Ledger().report(began_at=NOON).elapsed is None
-    assert Ledger().report(began_at=NOON, ended_at=NOON - timedelta(seconds=1)).elapsed == 0
+    assert RunReport.from_events([]).elapsed is None
+    assert ReportBuilder().report(began_at=NOON).elapsed is None
+    assert ReportBuilder().report(began_at=NOON, ended_at=NOON - timedelta(seconds=1)).elapsed == 0
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_captchas_are_counted_by_provider_and_priced() -> None:
         Ended(flow(2, captcha_attempts=2)),  # a record that was cut off to save room: nobody knows who
         Ended(flow(3)),
     ]
-    captchas = RunReport.of(events).captchas
+    captchas = RunReport.from_events(events).captchas
     assert (captchas.attempts, captchas.refused) == (6, 2)
     assert captchas.providers == {"": 3, "CapSolver": 2, "UserProvided": 1}
     assert captchas.cost == pytest.approx(5 * CAPTCHA_PRICES[""])
-    assert RunReport.of(events, captcha_prices={"capsolver": 1.0, "": 0.5}).captchas.cost == pytest.approx(3.5)
+    assert RunReport.from_events(events, captcha_prices={"capsolver": 1.0, "": 0.5}).captchas.cost == pytest.approx(3.5)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_captchas_are_counted_by_provider_and_priced() -> None:
 )
 def test_an_odd_captcha_is_counted_nameless(raw: bytes) -> None:
     event = Ended(flow(1, captcha_attempts=2, record=msgspec.Raw(raw)))
-    assert RunReport.of([event]).captchas.providers == {"": 2}
+    assert RunReport.from_events([event]).captchas.providers == {"": 2}
 
 
 def test_a_price_list_need_not_be_whole() -> None:
@@ -153,7 +153,7 @@ def test_a_balance_is_first_and_last_by_when_jobs_began_however_they_end(order: 
         flow(number, remaining_credits=balance, created_at=NOON + timedelta(minutes=minute))
         for number, (minute, balance) in enumerate(order)
     ]
-    [credit] = RunReport.of(map(Ended, jobs)).credits
+    [credit] = RunReport.from_events(map(Ended, jobs)).credits
     assert (credit.account, credit.first, credit.last, credit.used) == (digest(ACCOUNT), 100, 60, 40)
     assert (credit.first_at, credit.last_at) == (NOON, NOON + timedelta(minutes=2))
 
@@ -166,7 +166,7 @@ def test_accounts_are_kept_apart_and_shown_by_digests() -> None:
         Ended(job("12345678901234567-user:1234-bot:google-flow", "completed", OK)),
         Ended(msgspec.structs.replace(job("12345678901234567-user:1234-bot:google-flow", "completed", OK), remaining_credits=9)),
     ]
-    report = RunReport.of(events)
+    report = RunReport.from_events(events)
     assert [(credit.account, credit.first, credit.last) for credit in report.credits] == [("", 9, 9), (digest(ACCOUNT), 5, 3)]
     assert ACCOUNT not in repr(report) + report.text() + report.html()
 
@@ -182,7 +182,7 @@ def test_groups_reasons_and_accounts_are_bounded() -> None:
 
     events: list[Event] = [Ended(strange(number)) for number in range(500)]
     same = [Ended(msgspec.structs.replace(strange(number), model="one")) for number in range(500)]
-    report = RunReport.of([*events, *same])
+    report = RunReport.from_events([*events, *same])
     assert (report.jobs, len(report.groups), len(report.credits)) == (1000, 201, 200)
     other = next(group for group in report.groups if group.service == "(other)")
     assert (other.jobs, len(other.reasons), other.reasons[0].word) == (800, 201, "(other)")
@@ -191,12 +191,12 @@ def test_groups_reasons_and_accounts_are_bounded() -> None:
 
 def test_a_long_reason_that_is_cut_off_is_one_reason() -> None:
     long = Ended(FlowJob("a", "failed", failure=Failure("no " * 100)))
-    assert [reason.jobs for reason in RunReport.of([long, long]).reasons] == [2]
+    assert [reason.jobs for reason in RunReport.from_events([long, long]).reasons] == [2]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=200))
 def test_a_sample_that_holds_all_is_exact(numbers: list[float]) -> None:
-    sample = Sample()
+    sample = ReservoirSample()
     for number in numbers:
         sample.add(number)
     summary = sample.summary()
@@ -210,7 +210,7 @@ def test_a_sample_that_holds_all_is_exact(numbers: list[float]) -> None:
 
 
 def test_a_sample_of_many_is_small_and_fair() -> None:
-    sample = Sample()
+    sample = ReservoirSample()
     for number in range(40_000):
         sample.add(float(number))
     summary = sample.summary()
@@ -229,7 +229,7 @@ def test_a_sample_of_many_is_small_and_fair() -> None:
     [([0], 1), ([0, 119], 1), ([0, 130], 2), ([7200, 0], 120), ([0, 86_400 * 7], 7200), ([0, 86_400 * 900], 30 * 86_400)],
 )
 def test_the_steps_widen_with_the_time(seconds: list[int], step: float) -> None:
-    calendar = Calendar()
+    calendar = TimeHistogram()
     for second in seconds:
         calendar.add(NOON + timedelta(seconds=second), "succeeded")
     calendar.add(NOON, "failed")
@@ -242,7 +242,7 @@ def test_the_steps_widen_with_the_time(seconds: list[int], step: float) -> None:
 
 
 def test_a_clock_that_is_off_by_centuries_is_passed_over() -> None:
-    calendar = Calendar()
+    calendar = TimeHistogram()
     for year in (1, 1970, 9999):
         calendar.add(datetime(year, 1, 2, tzinfo=UTC), "succeeded")
     assert calendar.timeline() is None
@@ -255,5 +255,5 @@ def test_a_clock_that_is_off_by_centuries_is_passed_over() -> None:
 
 def test_unresolved_files_are_told_apart() -> None:
     missing = Media("image", "unresolved")
-    files = RunReport.of([Ended(job("a", "completed", OK, missing))]).files
+    files = RunReport.from_events([Ended(job("a", "completed", OK, missing))]).files
     assert (files.ok, files.failed, files.unresolved, files.total) == (1, 0, 1, 2)

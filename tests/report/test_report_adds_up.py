@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow import Abandoned, AsyncClient, Ended, FlowJob, JobWatcher, RunReport, every
+from asyncflow import Abandoned, AsyncClient, Ended, FlowJob, JobWatcher, RunReport, fixed_interval
 from asyncflow.errors import JobNotFoundError
 from asyncflow.simulator import Faults, Simulator
 from asyncflow.simulator.flowmusic.records import clip_states
@@ -76,7 +76,7 @@ async def test_a_report_adds_up_with_the_simulators_own_books() -> None:
     assert report.requests == sum(client.pacer.stats().starts.values())
     assert report.requests == stats.by_kind["read"]
     assert report.polls == watcher.stats().polls
-    assert RunReport.of(events, captcha_prices={"": 1.0}).groups == report.groups
+    assert RunReport.from_events(events, captcha_prices={"": 1.0}).groups == report.groups
 
 
 def captcha_is_told(job: SimulatedJob) -> bool:
@@ -97,7 +97,7 @@ async def test_a_report_may_be_asked_for_while_the_watch_goes_on_and_after_it() 
             raise JobNotFoundError("gone", kind="not_found", job_id=job_id)
         return FlowJob(job_id, "completed" if job_id == "a" else "started", kind="video", model="veo")
 
-    async with JobWatcher(fetch, ["a", "b", "gone"], policy=every(5), timeout=60) as watcher:
+    async with JobWatcher(fetch, ["a", "b", "gone"], policy=fixed_interval(5), timeout=60) as watcher:
         assert watcher.report().jobs == 0
         async for event in watcher:
             if isinstance(event, Abandoned) and event.job_id == "gone":

@@ -22,9 +22,9 @@ def test_a_report() -> None:
             )
         ),
     ]
-    texts = shown(RunReport.of(events))
+    texts = shown(RunReport.from_events(events))
     assert texts[0] == "3 jobs"
     assert {"video", "music", "90 s", "succeeded", "failed", "2 of 2", "1 x", NASTY, "captchas"} <= set(texts)
-    assert shown(RunReport.of([Changed(FlowJob(JOB_ID, "started", "video")), *events]))[0].startswith("3 jobs")
-    assert shown(msgspec.structs.replace(RunReport.of(events), running=4))[0] == "3 jobs are over, 4 still run"
-    assert shown(RunReport.of([])) == ["0 jobs"]
+    assert shown(RunReport.from_events([Changed(FlowJob(JOB_ID, "started", "video")), *events]))[0].startswith("3 jobs")
+    assert shown(msgspec.structs.replace(RunReport.from_events(events), running=4))[0] == "3 jobs are over, 4 still run"
+    assert shown(RunReport.from_events([])) == ["0 jobs"]

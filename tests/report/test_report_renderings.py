@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from cli_jobs import FAILED, NOON, OK, job
 
-from asyncflow import Abandoned, Ended, Failure, FlowJob, Media, Problem
-from asyncflow.report import Captchas, Credits, Ledger, Reason, RunReport, Timeline
+from asyncflow import Abandoned, Ended, ErrorInfo, Failure, FlowJob, Media
+from asyncflow.report import Captchas, Credits, Reason, ReportBuilder, RunReport, Timeline
 from asyncflow.report.charts import box_plot, columns
 from asyncflow.report.formatting import clock, money, per_cent, span
 from asyncflow.report.html import page
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from asyncflow import Event
 
 SPITEFUL = "<script>alert(1)</script>\"'&\x1b[2J"
-EMPTY = RunReport.of([])
+EMPTY = RunReport.from_events([])
 
 
 def run(jobs: int = 5, **models: str) -> RunReport:
-    ledger = Ledger()
+    ledger = ReportBuilder()
     missing = Media("video", "unresolved")
     for number in range(jobs):
         media = [OK, FAILED, missing] if number % 5 == 3 else [OK]
@@ -35,7 +35,7 @@ def run(jobs: int = 5, **models: str) -> RunReport:
         ledger.take(Ended(msgspec.structs.replace(record, captcha_attempts=2, captcha_failed_attempts=1, remaining_credits=50)))
     for name, model in models.items():
         ledger.take(Ended(FlowJob(name, "failed", kind=model, model=model, failure=Failure(model))))
-    ledger.take(Abandoned("x", Problem("not_found")))
+    ledger.take(Abandoned("x", ErrorInfo("not_found")))
     later = NOON + timedelta(minutes=12)
     return ledger.report(running=2, requests=40, polls=30, failed_polls=1, began_at=NOON, ended_at=later)
 
@@ -85,7 +85,7 @@ def test_long_lists_are_cut_and_say_so() -> None:
         Ended(FlowJob(f"{n}", "failed", model=f"model {n}", failure=Failure(f"reason {n}"))) for n in range(70)
     ]
     accounts = tuple(Credits(f"{number:010}", 5, 3) for number in range(30))
-    report = msgspec.structs.replace(RunReport.of(events), credits=accounts)
+    report = msgspec.structs.replace(RunReport.from_events(events), credits=accounts)
     assert all(words in report.text() for words in ("and 30 smaller groups", "and 58 other reasons", "and 22 other accounts"))
     assert all(words in report.html() for words in ("and 10 smaller groups", "and 50 other reasons", "and 10 other accounts"))
 

@@ -17,14 +17,14 @@ from asyncflow.contrib.prometheus import Metrics
 from asyncflow.logs import log_facts
 
 if TYPE_CHECKING:
-    from asyncflow.telemetry import Fact, Hook
+    from asyncflow.telemetry import Hook, TelemetryEvent
 
 
 class Telemetry:
     """Spans, metrics, logs and the facts themselves."""
 
     def __init__(self) -> None:
-        self.facts: list[Fact] = []
+        self.facts: list[TelemetryEvent] = []
         self.metrics = Metrics()
         self._spans, self._points = InMemorySpanExporter(), InMemoryMetricReader()
         tracers = TracerProvider()

@@ -31,9 +31,9 @@ from asyncflow import (
     Journal,
     Media,
     OutcomeUnknownError,
-    SubmitLine,
+    SubmitRequest,
     WebhookReceiver,
-    every,
+    fixed_interval,
 )
 from asyncflow.simulator import Answer, Faults, Simulator, SimulatorThread
 
@@ -95,7 +95,7 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
             base_url=simulator.url,
             lane=lane,  # type: ignore[arg-type] # a parameter
             max_retries=0,
-            policy=every(0.1),
+            policy=fixed_interval(0.1),
             hooks=telemetry.hooks,
         )
         async with client:
@@ -151,7 +151,7 @@ async def submitted(client: AsyncClient, simulator: Simulator, journal: Journal)
     ]
     async with client.submit_many(lines, journal=journal) as batch:
         shown = reprs(batch, *[result async for result in batch])
-    shown += reprs(*journal.submissions(), *(SubmitLine.of(line) for line in lines))
+    shown += reprs(*journal.submissions(), *(SubmitRequest.of(line) for line in lines))
     simulator.faults = Faults(kinds=("submit",), lost_answer=1.0)
     for each in (body, {"prompt": "a kite", "replyRef": SPITEFUL}):
         with pytest.raises(OutcomeUnknownError) as failure:

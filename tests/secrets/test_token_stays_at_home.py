@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from service_kit import FLOW_ID, MUSIC_ID, TOKEN, http, listening
 
-from asyncflow import AsyncClient, AsyncflowError, WebhookReceiver, every
+from asyncflow import AsyncClient, AsyncflowError, WebhookReceiver, fixed_interval
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -52,7 +52,7 @@ async def test_absolute_urls_in_an_answer_are_values_and_never_asked(lane: str) 
         listening(http(200, b"{}")) as other,
         listening(http(200, record_with_links_to(other.url), header_to(other.url))) as home,
     ):
-        async with AsyncClient(TOKEN, base_url=home.url, lane=lane, policy=every(0.05)) as client:  # type: ignore[arg-type] # a parameter
+        async with AsyncClient(TOKEN, base_url=home.url, lane=lane, policy=fixed_interval(0.05)) as client:  # type: ignore[arg-type] # a parameter
             job = await client.get_job(FLOW_ID)
             assert job.urls == (f"{other.url}/v?Signature=a",)
             await client.wait(FLOW_ID)

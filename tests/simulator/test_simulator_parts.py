@@ -11,12 +11,12 @@ from asyncflow.simulator import Answer, Fate, Faults, ManualClock, Outage
 from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.faults import FaultInjector, TokenBucket
 from asyncflow.simulator.identity import flow_job_id, iso, mask, music_job_id, stranger
-from asyncflow.simulator.jobs import JobBook, Order
+from asyncflow.simulator.jobs import JobOrder, JobRegistry
 from asyncflow.simulator.metrics import Counters
-from asyncflow.simulator.replay import Player
+from asyncflow.simulator.replay import Replay
 from asyncflow.simulator.responses import abort, dribble, refusal, write_raw
 from asyncflow.simulator.samples import gif, m4a, mp4, png, wav
-from asyncflow.simulator.signed_links import Links
+from asyncflow.simulator.signed_links import SignedLinks
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -42,7 +42,7 @@ def test_words_about_people_and_times() -> None:
 
 
 def test_a_signed_link_is_good_until_its_end() -> None:
-    links = Links("http://h", life=10)
+    links = SignedLinks("http://h", life=10)
     path, _, query = links.signed("/content/video/x", 1000.2).removeprefix("http://h").partition("?")
     assert "Expires=1011" in query
     assert links.refusal(path, query, 1010.9) is None
@@ -50,7 +50,7 @@ def test_a_signed_link_is_good_until_its_end() -> None:
     assert links.refusal("/content/video/y", query, 1000) == "SignatureDoesNotMatch"
     assert links.refusal(path, query.replace("1011", "9999"), 1000) == "SignatureDoesNotMatch"
     assert links.refusal(path, "", 1000) == "SignatureDoesNotMatch"
-    assert Links("http://h", key=b"other").refusal(path, query, 1000) == "SignatureDoesNotMatch"
+    assert SignedLinks("http://h", key=b"other").refusal(path, query, 1000) == "SignatureDoesNotMatch"
     assert links.plain("/content/audio/z.m4a") == "http://h/content/audio/z.m4a"
 
 
@@ -197,7 +197,7 @@ def test_connections_are_counted() -> None:
 
 
 def test_a_player_repeats_its_last_answer() -> None:
-    player = Player()
+    player = Replay()
     assert player.next("GET", "/v1/flowmusic/jobs/x") is None
     player.load("job:1@x", [Answer(201), "reset"])
     path = "/v1/flowmusic/jobs/job%3A1%40x"
@@ -247,10 +247,10 @@ async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
 
 
 def test_no_two_jobs_have_one_id() -> None:
-    first, second = (JobBook(seed=1, speed=1, user="1", links=Links(), start_wall=0, inline=0) for _ in range(2))
-    taken = first.create(Order(), 0, {}).facts.job_id
+    first, second = (JobRegistry(seed=1, speed=1, user="1", links=SignedLinks(), start_wall=0, inline=0) for _ in range(2))
+    taken = first.create(JobOrder(), 0, {}).facts.job_id
     second.by_id[taken] = first.jobs[0]
-    assert second.create(Order(), 0, {}).facts.job_id != taken
+    assert second.create(JobOrder(), 0, {}).facts.job_id != taken
 
 
 @pytest.mark.asyncio

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncflow.simulator import Fate, Scenario
-from asyncflow.simulator.identity import Facts
+from asyncflow.simulator.identity import JobIdentity
 from asyncflow.simulator.scenario import draw_duration, draw_fate, make_facts
 
 Json = Any  # what a service says has any shape
@@ -18,7 +18,7 @@ def body(scenario: Scenario, age: float) -> Json:
     return json.loads(scenario.record(age))
 
 
-def ended(kind: str, fate: Fate, *, seed: int = 0, facts: Facts | None = None) -> Json:
+def ended(kind: str, fate: Fate, *, seed: int = 0, facts: JobIdentity | None = None) -> Json:
     scenario = Scenario(facts, kind=kind, fate=fate, seed=seed)
     assert scenario.ends_after is not None
     return body(scenario, scenario.ends_after)

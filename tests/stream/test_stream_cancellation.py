@@ -11,7 +11,7 @@ import anyio
 import pytest
 from ticks import Ticks, forever, pause, rest_of, stream_of
 
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 from asyncflow.testing import call_later, now
 
 pytestmark = pytest.mark.virtual_time
@@ -32,9 +32,9 @@ async def test_a_consumer_cancelled_while_waiting_loses_nothing() -> None:
 
 
 async def test_a_consumer_cancelled_between_wake_up_and_delivery_loses_nothing() -> None:
-    sinks: list[Sink[int]] = []
+    sinks: list[Emitter[int]] = []
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sinks.append(sink)
         await forever()
 
@@ -114,7 +114,7 @@ async def test_random_cancellations_lose_nothing_and_double_nothing(seed: int) -
     dice = random.Random(seed)
     numbers = range(400)
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         for number in numbers:
             # Whole seconds on both sides, so that items and cancellations meet in the same turn of the loop.
             await pause(dice.choice((0, 0, 1, 2)))
@@ -157,7 +157,7 @@ async def test_a_cancelled_consumer_closes_what_it_entered() -> None:
 class Lingering(Ticks):
     """Takes five shielded seconds to end."""
 
-    async def run(self, sink: Sink[int]) -> None:
+    async def run(self, sink: Emitter[int]) -> None:
         sink.put(0)
         try:
             await forever()

@@ -10,7 +10,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from ticks import Ticks, forever, pause, rest_of, stream_of
 
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.virtual_time
 
 
-def silent(*numbers: int) -> Callable[[Sink[int]], Coroutine[None, None, None]]:
+def silent(*numbers: int) -> Callable[[Emitter[int]], Coroutine[None, None, None]]:
     """Return a runner that puts *numbers* and then waits."""
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         for number in numbers:
             sink.put(number)
         await forever()
@@ -95,7 +95,7 @@ def merge(older: Step, newer: Step) -> Step | None:
 
 
 async def drained(steps: list[Step], buffer: int) -> list[Step]:
-    async def run(sink: Sink[Step]) -> None:
+    async def run(sink: Emitter[Step]) -> None:
         for step in steps:
             sink.put(step, step[0])
 
@@ -120,7 +120,7 @@ async def test_beyond_the_buffer_an_ending_absorbs_a_change_and_is_never_dropped
 
 
 async def test_a_delivered_item_takes_nothing_in() -> None:
-    async def run(sink: Sink[str]) -> None:
+    async def run(sink: Emitter[str]) -> None:
         sink.put("first", "key")
         await pause(1)
         sink.put("second", "key")
@@ -130,7 +130,7 @@ async def test_a_delivered_item_takes_nothing_in() -> None:
 
 
 async def test_without_a_merge_the_newest_wins_and_keyless_items_all_stay() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         for number in range(4):
             sink.put(number, "key")
             sink.put(-number)
@@ -141,7 +141,7 @@ async def test_without_a_merge_the_newest_wins_and_keyless_items_all_stay() -> N
 
 
 async def test_a_sleeping_consumer_costs_memory_by_the_number_of_keys_only() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         for number in range(50_000):
             sink.put(number, number % 100)
         assert sink.undelivered == 110

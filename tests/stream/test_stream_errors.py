@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from ticks import MisuseError, Ticks, forever, pause, rest_of, stream_of
 
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 from asyncflow.testing import now
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.virtual_time
 
 
-def silent(*numbers: int) -> Callable[[Sink[int]], Coroutine[None, None, None]]:
+def silent(*numbers: int) -> Callable[[Emitter[int]], Coroutine[None, None, None]]:
     """Return a runner that puts *numbers* and then waits."""
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         for number in numbers:
             sink.put(number)
         await forever()
@@ -91,12 +91,12 @@ async def test_a_group_comes_down_to_its_one_error_and_no_error_looks_like_the_e
 
 
 async def test_workers_that_fail_together_give_the_first_error_alone() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.put(1)
         for number in range(3):
             sink.start_soon(work, sink, number)
 
-    async def work(sink: Sink[int], number: int) -> None:
+    async def work(sink: Emitter[int], number: int) -> None:
         sink.fail(ValueError(number))
 
     stream = Stream(run, name="failing")
@@ -106,7 +106,7 @@ async def test_workers_that_fail_together_give_the_first_error_alone() -> None:
 
 
 async def test_a_runner_may_finish_before_its_workers_have() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.start_soon(forever)
         sink.put(1)
         await pause(5)
@@ -117,7 +117,7 @@ async def test_a_runner_may_finish_before_its_workers_have() -> None:
 
 
 async def test_a_stray_cancellation_in_a_worker_is_not_taken_for_the_end() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.start_soon(failing_with, asyncio.CancelledError())
         await forever()
 
@@ -136,7 +136,7 @@ async def test_an_owner_that_is_cancelled_from_outside_says_so_to_the_consumer()
 
 
 async def test_a_raised_error_leaves_no_cycle_behind() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.fail(ValueError())
 
     stream = Stream(run, name="failing")

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from ticks import Ticks, forever, pause, rest_of, settle, stream_of
 
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 from asyncflow.testing import VirtualTimeLoop, now
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ async def test_a_stream_dropped_in_another_thread_is_cancelled_in_its_own_loop()
 
 
 async def test_an_error_while_a_dropped_run_ends_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.put(1)
         try:
             await forever()
@@ -181,7 +181,7 @@ async def test_closed_from_within_it_does_not_wait_for_itself(place: str) -> Non
     async def gather() -> None:
         await asyncio.gather(close())
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         if place == "runner":
             await close()
         sink.start_soon(close if place == "worker" else gather)
@@ -195,7 +195,7 @@ async def test_closed_from_within_it_does_not_wait_for_itself(place: str) -> Non
 async def test_a_stream_within_a_stream_is_waited_for() -> None:
     inner = Ticks()
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         async with stream_of(inner) as stream:
             sink.put(await anext(stream))
         assert inner.is_closed

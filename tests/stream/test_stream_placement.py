@@ -10,7 +10,7 @@ import pytest
 import sniffio
 from ticks import MisuseError, Ticks, forever, pause, rest_of, stream_of
 
-from asyncflow.stream import Sink, Stream
+from asyncflow.stream import Emitter, Stream
 from asyncflow.testing import VirtualTimeLoop, call_later
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ def test_another_event_loop_is_refused_at_once() -> None:
 async def test_the_run_has_the_context_of_its_start_whoever_starts_its_workers() -> None:
     who = contextvars.ContextVar("who", default="nobody")
     seen: list[str] = []
-    sinks: list[Sink[int]] = []
+    sinks: list[Emitter[int]] = []
 
     async def look() -> None:
         seen.append(who.get())
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sinks.append(sink)
         await look()
         await pause(1)
@@ -59,13 +59,13 @@ async def test_the_run_has_the_context_of_its_start_whoever_starts_its_workers()
 
 async def test_a_worker_may_be_started_where_there_is_no_task() -> None:
     started: list[str] = []
-    sinks: list[Sink[int]] = []
+    sinks: list[Emitter[int]] = []
 
     async def work() -> None:
         await pause(0.1)
         started.append(sniffio.current_async_library())
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sinks.append(sink)
         await pause(1)
 
@@ -100,7 +100,7 @@ async def test_no_worker_is_left_behind_by_a_group_that_waits_for_nobody() -> No
 
 
 async def test_its_tasks_have_names() -> None:
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.start_soon(forever)
         sink.start_soon(forever, name="poller 7")
         sink.put(0)
@@ -123,11 +123,11 @@ async def test_a_task_factory_that_starts_tasks_at_once_changes_nothing(factory:
         pass
     assert not core.is_started
 
-    async def run(sink: Sink[int]) -> None:
+    async def run(sink: Emitter[int]) -> None:
         sink.start_soon(start_another, sink)
         await forever()
 
-    async def start_another(sink: Sink[int]) -> None:
+    async def start_another(sink: Emitter[int]) -> None:
         sink.start_soon(closing.aclose)
 
     closing = Stream(run, name="closing itself")
@@ -139,7 +139,7 @@ def test_a_runner_that_holds_its_own_stream_is_refused() -> None:
         def __init__(self) -> None:
             super().__init__(self.run, name="selfish")
 
-        async def run(self, sink: Sink[int]) -> None:
+        async def run(self, sink: Emitter[int]) -> None:
             sink.put(1)
 
     with pytest.raises(TypeError, match="could never be dropped"):

@@ -11,7 +11,7 @@ from asyncflow.stream import Stream
 from asyncflow.testing import call_later
 
 if TYPE_CHECKING:
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
 
 class MisuseError(Exception):
@@ -36,14 +36,14 @@ class Ticks:
         self.error = error
         self.is_closed = False
         self.is_started = False
-        self.sink: Sink[int]
+        self.sink: Emitter[int]
 
-    async def run(self, sink: Sink[int]) -> None:
+    async def run(self, sink: Emitter[int]) -> None:
         """Start the one worker; the body of the owner task."""
         self.sink = sink
         sink.start_soon(self.work, sink)
 
-    async def work(self, sink: Sink[int]) -> None:
+    async def work(self, sink: Emitter[int]) -> None:
         """Put the numbers."""
         self.is_started = True
         try:

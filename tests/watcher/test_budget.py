@@ -12,7 +12,7 @@ from scripted import Service, collect, down, elapse, job, words
 from asyncflow.errors import RateLimitedError
 from asyncflow.events import Changed
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.polling import EXPECTED, REST, every
+from asyncflow.polling import EXPECTED, REST, fixed_interval
 from asyncflow.records import FlowJob
 from asyncflow.testing import call_later, now
 from asyncflow.watcher import JobWatcher
@@ -29,7 +29,7 @@ IDS = [f"j{number}" for number in range(200)]
 @pytest.mark.parametrize("concurrency", [1, 7])
 async def test_no_more_polls_are_in_flight_than_allowed(concurrency: int) -> None:
     service = Service(LIFE, latency=2)
-    watcher = JobWatcher(service.read, IDS, policy=every(5), concurrency=concurrency)
+    watcher = JobWatcher(service.read, IDS, policy=fixed_interval(5), concurrency=concurrency)
     call_later(20, lambda: peaks.append(watcher.stats().in_flight))
     peaks: list[int] = []
     await collect(watcher)
@@ -48,7 +48,7 @@ async def test_no_job_is_asked_about_twice_at_once() -> None:
         asked.discard(job_id)
         return job(job_id, "completed" if now() > 30 else "started")
 
-    watcher = JobWatcher(read, IDS, policy=every(1))
+    watcher = JobWatcher(read, IDS, policy=fixed_interval(1))
     for number in range(200):
         call_later(number / 10, watcher.nudge, IDS[number % 20])
     await collect(watcher)
@@ -57,7 +57,7 @@ async def test_no_job_is_asked_about_twice_at_once() -> None:
 @pytest.mark.virtual_time
 async def test_the_budget_spaces_the_polls() -> None:
     service = Service([(0, "completed")])
-    await collect(JobWatcher(service.read, IDS, policy=every(1), pacer=Pacer(rate=10)))
+    await collect(JobWatcher(service.read, IDS, policy=fixed_interval(1), pacer=Pacer(rate=10)))
     times = [at for at, _ in service.reads]
     assert now() == pytest.approx(20, abs=1)
     assert min(later - earlier for earlier, later in zip(times, times[10:], strict=False)) >= 0.9
@@ -68,7 +68,7 @@ async def test_a_pause_that_the_service_asked_for_holds_everybody() -> None:
     limited = RateLimitedError("slow down", transient=True, retry_after=100.0)
     service = Service(LIFE, trouble=lambda job_id, at: limited if job_id == "j3" and at < 10 else None)
     pacer = Pacer()
-    await collect(JobWatcher(service.read, IDS[:20], policy=every(5), pacer=pacer))
+    await collect(JobWatcher(service.read, IDS[:20], policy=fixed_interval(5), pacer=pacer))
     at = next(at for at, job_id in service.reads if job_id == "j3")
     assert not [later for later, _ in service.reads if at < later < at + 100]
     assert pacer.stats().throttled == 1
@@ -78,7 +78,7 @@ async def test_a_pause_that_the_service_asked_for_holds_everybody() -> None:
 async def test_every_paid_poll_is_accounted_for() -> None:
     pacer = Pacer(concurrency=8)
     service = Service(LIFE, latency=0.5, trouble=down(10, 15))
-    await collect(JobWatcher(service.read, IDS, policy=every(5), pacer=pacer))
+    await collect(JobWatcher(service.read, IDS, policy=fixed_interval(5), pacer=pacer))
     assert pacer.stats().in_flight == 0
     assert pacer.stats().failures > 0
     assert service.peak <= 8
@@ -88,7 +88,7 @@ async def test_every_paid_poll_is_accounted_for() -> None:
 async def test_polls_that_are_cancelled_are_accounted_for() -> None:
     pacer = Pacer()
     service = Service(LIFE, latency=10)
-    async with JobWatcher(service.read, IDS, policy=every(1), pacer=pacer) as watcher:
+    async with JobWatcher(service.read, IDS, policy=fixed_interval(1), pacer=pacer) as watcher:
         await elapse(5)
         assert pacer.stats().in_flight == watcher.stats().in_flight > 1
     assert pacer.stats().in_flight == 0
@@ -105,7 +105,7 @@ async def test_a_fetch_with_the_same_budget_takes_the_payment_over() -> None:
         pacer.answered(now(), 0.1)
         return job(job_id, "completed")
 
-    await collect(JobWatcher(read, IDS, policy=every(1), pacer=pacer))
+    await collect(JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer))
     assert pacer.stats().in_flight == 0
     assert sum(pacer.stats().starts.values()) == 200
 
@@ -182,7 +182,7 @@ async def test_an_age_that_cannot_be_is_a_wrong_clock() -> None:
 async def test_a_nudged_job_goes_before_the_others() -> None:
     pacer = Pacer(rate=1)
     service = Service([(0, "started"), (60, "completed")])
-    watcher = JobWatcher(service.read, IDS[:30], policy=every(5), pacer=pacer)
+    watcher = JobWatcher(service.read, IDS[:30], policy=fixed_interval(5), pacer=pacer)
     call_later(10.5, watcher.nudge, "j29")
     await collect(watcher)
     assert service.times("j29")[0] < 13
@@ -193,7 +193,7 @@ async def test_a_nudged_job_goes_before_the_others() -> None:
 async def test_stats_add_up() -> None:
     slow = RateLimitedError("slow", transient=True)
     service = Service(LIFE, trouble=lambda job_id, at: slow if job_id == "j3" and at < 6 else None)
-    watcher = JobWatcher(service.read, IDS[:10], policy=every(5))
+    watcher = JobWatcher(service.read, IDS[:10], policy=fixed_interval(5))
     assert watcher.stats().watched == 10
     assert watcher.stats().next_poll is None
     assert isinstance(await anext(watcher), Changed)
@@ -215,7 +215,7 @@ async def test_stats_add_up() -> None:
 @pytest.mark.virtual_time
 async def test_a_watch_that_is_dropped_stops_polling() -> None:
     service = Service(LIFE)
-    watcher = JobWatcher(service.read, IDS[:3], policy=every(5))
+    watcher = JobWatcher(service.read, IDS[:3], policy=fixed_interval(5))
     assert words([await anext(watcher)]) == ["changed j0 created"]
     with pytest.warns(ResourceWarning, match="without aclose"):
         del watcher
@@ -227,7 +227,7 @@ async def test_a_watch_that_is_dropped_stops_polling() -> None:
 
 @pytest.mark.virtual_time
 async def test_ended_jobs_leave_memory() -> None:
-    watcher = JobWatcher(Service([(0, "completed")]).read, IDS, policy=every(1))
+    watcher = JobWatcher(Service([(0, "completed")]).read, IDS, policy=fixed_interval(1))
     async with watcher:
         assert len([await anext(watcher) for _ in IDS]) == 200
         assert len(watcher) == 0
@@ -247,7 +247,7 @@ async def test_callers_who_never_stop_leave_the_watch_its_share() -> None:
             await elapse(max(delay, 1e-3))
 
     caller = asyncio.create_task(call_on_and_on())
-    await collect(JobWatcher(service.read, IDS[:20], policy=every(5), pacer=pacer))
+    await collect(JobWatcher(service.read, IDS[:20], policy=fixed_interval(5), pacer=pacer))
     caller.cancel()
     starts = pacer.stats().starts
     assert starts["interactive"] > 5 * starts["rest"] > 100

@@ -11,18 +11,18 @@ from scripted import collect, elapse, job, words
 
 from asyncflow.errors import ServiceError, UsageError
 from asyncflow.pacing import Pacer, Priority, prepaid
-from asyncflow.polling import Schedule, every
+from asyncflow.polling import Schedule, fixed_interval
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
-from asyncflow.watcher.watched_job import Entry
-from asyncflow.watcher.worker_pool import Crew
+from asyncflow.watcher.watched_job import WatchedJob
+from asyncflow.watcher.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from asyncflow.events import Event
     from asyncflow.records import Job
-    from asyncflow.stream import Sink
+    from asyncflow.stream import Emitter
 
 IDS = ["j1-a", "j2-a", "j3-a"]
 
@@ -36,7 +36,7 @@ async def test_a_use_that_cannot_work_for_any_job_ends_the_watch() -> None:
 
     seen: list[Event] = []
     with pytest.raises(UsageError, match="closed"):
-        await collect(JobWatcher(read, IDS, policy=every(3)), seen)
+        await collect(JobWatcher(read, IDS, policy=fixed_interval(3)), seen)
     assert sorted(words(seen)) == [f"changed {job_id} started" for job_id in IDS]
 
 
@@ -47,7 +47,7 @@ async def test_a_use_that_cannot_work_for_one_job_abandons_that_one() -> None:
             raise UsageError("of no service", job_id=job_id)
         return job(job_id, "completed")
 
-    events = await collect(JobWatcher(read, IDS, policy=every(3)))
+    events = await collect(JobWatcher(read, IDS, policy=fixed_interval(3)))
     assert sorted(words(events)) == ["abandoned j2-a usage", "ended j1-a completed", "ended j3-a completed"]
 
 
@@ -58,7 +58,7 @@ async def test_the_end_of_another_job_is_not_believed() -> None:
             return job(job_id, "completed")
         return replace(job(job_id, "completed" if now() > 10 else "started"), answered_id="j9-a")
 
-    events = await collect(JobWatcher(read, ["j1-a"], policy=every(3)))
+    events = await collect(JobWatcher(read, ["j1-a"], policy=fixed_interval(3)))
     assert words(events) == ["changed j1-a started", "unreachable j1-a decode_error", "ended j1-a completed"]
     assert now() > 20
 
@@ -68,7 +68,7 @@ async def test_the_end_of_a_job_whose_id_is_spelt_otherwise_is_believed() -> Non
     async def read(job_id: str) -> Job:
         return replace(job(job_id, "completed"), answered_id="j1-masked")
 
-    assert words(await collect(JobWatcher(read, ["j1-a"], policy=every(3)))) == ["ended j1-a completed"]
+    assert words(await collect(JobWatcher(read, ["j1-a"], policy=fixed_interval(3)))) == ["ended j1-a completed"]
 
 
 @pytest.mark.virtual_time
@@ -79,7 +79,7 @@ async def test_a_use_that_made_no_request_teaches_the_budget_nothing() -> None:
         raise UsageError("of no service", job_id=job_id)
 
     pacer = Pacer()
-    async with JobWatcher(read, IDS, policy=every(1), pacer=pacer) as watcher:
+    async with JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer) as watcher:
         await elapse(50)
         assert pacer.stats().circuit == "open"
         watcher.add("bad")
@@ -107,7 +107,7 @@ async def test_a_payment_is_taken_over_once_in_whatever_task() -> None:
 
     running = pacer.take(now(), Priority.REST), pacer.take(now() + 1, Priority.REST)
     assert running == (0, 0)
-    await collect(JobWatcher(read, IDS, policy=every(1), pacer=pacer))
+    await collect(JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer))
     assert pacer.stats().in_flight == 2
 
 
@@ -124,7 +124,7 @@ async def test_a_payment_that_was_used_up_is_gone_for_those_who_come_later() -> 
         left.append(asyncio.create_task(late()))
         return job(job_id, "completed")
 
-    await collect(JobWatcher(read, IDS, policy=every(1), pacer=pacer))
+    await collect(JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer))
     await asyncio.gather(*left)
     assert pacer.stats().in_flight == 0
 
@@ -138,13 +138,13 @@ async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) 
         def start_soon(self, work: Callable[[], Awaitable[object]]) -> None:
             workers.append(work)
 
-    async def poll(entry: Entry) -> None:
+    async def poll(entry: WatchedJob) -> None:
         raise AssertionError(entry)
 
-    pacer, schedule = Pacer(), Schedule[Entry]()
-    schedule.add(Entry("j1-a", now(), now(), now()), now())
-    crew = Crew(schedule, pacer, 1, ask=poll, hear=lambda *_heard: None, give_up=lambda _entry, _now: False)
-    stop = crew.start(cast("Sink[object]", Group()))
+    pacer, schedule = Pacer(), Schedule[WatchedJob]()
+    schedule.add(WatchedJob("j1-a", now(), now(), now()), now())
+    crew = WorkerPool(schedule, pacer, 1, ask=poll, hear=lambda *_heard: None, give_up=lambda _entry, _now: False)
+    stop = crew.start(cast("Emitter[object]", Group()))
     if is_paused:
         assert pacer.take(now(), Priority.INTERACTIVE) == 0
         pacer.throttled(now(), 60.0)

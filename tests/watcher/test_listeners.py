@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import Service, job
 
-from asyncflow import Changed, Ended, JobWatcher, TransportError, Unreachable, every
+from asyncflow import Changed, Ended, JobWatcher, TransportError, Unreachable, fixed_interval
 from asyncflow.testing import call_later, now
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.asyncio, pytest.mark.virtual_time]
 
 
 def watcher_of(service: Service, *job_ids: str) -> JobWatcher:
-    return JobWatcher(service.read, job_ids, policy=every(1))
+    return JobWatcher(service.read, job_ids, policy=fixed_interval(1))
 
 
 async def test_a_listener_hears_what_the_consumer_gets() -> None:

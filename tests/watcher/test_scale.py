@@ -13,11 +13,11 @@ from scripted import FILE, Service, collect, elapse
 
 from asyncflow.errors import UsageError
 from asyncflow.events import Ended
-from asyncflow.polling import every
+from asyncflow.polling import fixed_interval
 from asyncflow.records import FlowJob
 from asyncflow.testing import now
 from asyncflow.watcher import JobWatcher
-from asyncflow.watcher.watched_job import Entry
+from asyncflow.watcher.watched_job import WatchedJob
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,8 +28,8 @@ IDS = [f"j{number}" for number in range(1000)]
 UPDATED = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def an_entry(job_id: str) -> Entry:
-    return Entry(job_id, 0.0, 0.0, 0.0)
+def an_entry(job_id: str) -> WatchedJob:
+    return WatchedJob(job_id, 0.0, 0.0, 0.0)
 
 
 @pytest.mark.asyncio
@@ -49,7 +49,7 @@ async def test_a_fetch_that_never_waits_does_not_hold_the_loop() -> None:
         if watcher:
             loop.call_soon(beat)
 
-    watcher = JobWatcher(read, IDS, policy=every(1e-9), concurrency=10)
+    watcher = JobWatcher(read, IDS, policy=fixed_interval(1e-9), concurrency=10)
     beat()
     assert len(await collect(watcher)) == len(IDS)
     assert longest <= 100
@@ -64,7 +64,7 @@ async def test_the_garbage_collector_passes_over_the_watched_jobs() -> None:
 
     gc.collect()
     before = len(gc.get_objects())
-    async with JobWatcher(read, IDS, policy=every(0.05), concurrency=4) as watcher:
+    async with JobWatcher(read, IDS, policy=fixed_interval(0.05), concurrency=4) as watcher:
         seen = 0
         async for event in watcher:
             seen += 1
@@ -119,7 +119,7 @@ async def test_ids_of_a_source_that_waits_are_watched_as_they_come() -> None:
             await elapse(100)
 
     service = Service([(0.0, "completed")])
-    async with JobWatcher(service.read, source(), policy=every(1)) as watcher:
+    async with JobWatcher(service.read, source(), policy=fixed_interval(1)) as watcher:
         ended = [(now(), event.job.job_id) async for event in watcher if isinstance(event, Ended)]
     assert {job_id for _, job_id in ended} == {f"{letter}{number}" for letter in "ab" for number in range(3)}
     assert [round(at, -2) for at, _ in ended if _ != "a0"] == [0, 100, 100, 200, 200]
@@ -133,7 +133,7 @@ async def test_a_source_that_yields_no_id_ends_the_watch(wrong: object) -> None:
         yield wrong  # type: ignore[misc]  # what the test is about
 
     with pytest.raises(UsageError, match="a job id is a str"):
-        await collect(JobWatcher(Service([(0.0, "completed")]).read, source(), policy=every(1)))
+        await collect(JobWatcher(Service([(0.0, "completed")]).read, source(), policy=fixed_interval(1)))
 
 
 @pytest.mark.virtual_time

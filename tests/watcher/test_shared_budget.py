@@ -11,7 +11,7 @@ from scripted import Service, collect, job
 
 from asyncflow.events import Ended
 from asyncflow.pacing import Pacer
-from asyncflow.polling import every
+from asyncflow.polling import fixed_interval
 from asyncflow.watcher import JobWatcher
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ async def test_a_watch_of_one_job_has_its_turn_beside_a_watch_of_thousands(rate:
         return job(job_id, "started")
 
     pacer = Pacer(rate=rate)
-    async with JobWatcher(read, [f"j{number}" for number in range(2000)], policy=every(1), pacer=pacer) as crowd:
+    async with JobWatcher(read, [f"j{number}" for number in range(2000)], policy=fixed_interval(1), pacer=pacer) as crowd:
         for _ in range(5):
             await anext(crowd)
         for number in range(3):

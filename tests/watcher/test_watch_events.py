@@ -32,7 +32,7 @@ from asyncflow.errors import (
     UsageError,
 )
 from asyncflow.events import Abandoned, Changed, Ended, Event, Unreachable
-from asyncflow.polling import every
+from asyncflow.polling import fixed_interval
 from asyncflow.records import Job
 from asyncflow.testing import call_later, now
 from asyncflow.watcher import JobWatcher
@@ -46,7 +46,7 @@ LIFE = [(0.0, "created"), (7.0, "started"), (23.0, "completed")]
 @pytest.mark.virtual_time
 async def test_every_change_and_the_ending_are_reported_with_what_was_before() -> None:
     service = Service(LIFE)
-    events = await collect(JobWatcher(service.read, ["a"], policy=every(5)))
+    events = await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(5)))
     assert events == [
         Changed(job("a", "created"), None),
         Changed(job("a", "started"), "created"),
@@ -59,7 +59,7 @@ async def test_every_change_and_the_ending_are_reported_with_what_was_before() -
 @pytest.mark.virtual_time
 async def test_an_unknown_status_is_reported_and_ends_nothing() -> None:
     service = Service([(0, "created"), (5, "queued"), (10, "moderated"), (15, "completed")])
-    assert words(await collect(JobWatcher(service.read, ["a"], policy=every(5)))) == [
+    assert words(await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(5)))) == [
         "changed a created",
         "changed a queued",
         "changed a moderated",
@@ -78,13 +78,13 @@ async def test_a_job_of_no_service_is_watched_like_any_other() -> None:
     async def read(job_id: str) -> Job:
         return Job(job_id, "completed" if now() >= 5 else "started")
 
-    assert words(await collect(JobWatcher(read, ["a"], policy=every(5)))) == ["changed a started", "ended a completed"]
+    assert words(await collect(JobWatcher(read, ["a"], policy=fixed_interval(5)))) == ["changed a started", "ended a completed"]
 
 
 @pytest.mark.virtual_time
 async def test_the_same_id_twice_is_watched_once() -> None:
     service = Service(LIFE)
-    watcher = JobWatcher(service.read, ["a", "b", "a"], policy=every(5))
+    watcher = JobWatcher(service.read, ["a", "b", "a"], policy=fixed_interval(5))
     assert len(watcher) == 2
     async with watcher:
         assert isinstance(await anext(watcher), Changed)
@@ -98,7 +98,7 @@ async def test_the_same_id_twice_is_watched_once() -> None:
 async def test_the_first_polls_of_many_are_spread_over_one_interval() -> None:
     service = Service([(0, "started"), (12, "completed")])
     ids = [f"j{number}" for number in range(100)]
-    await collect(JobWatcher(service.read, ids, policy=every(5)))
+    await collect(JobWatcher(service.read, ids, policy=fixed_interval(5)))
     first = sorted(service.times(job_id)[0] for job_id in ids)
     assert first[0] == 0
     assert first[-1] < 5
@@ -113,7 +113,7 @@ async def test_no_ids_are_over_at_once() -> None:
 
 @pytest.mark.virtual_time
 async def test_it_works_without_async_with() -> None:
-    assert words([event async for event in JobWatcher(Service(LIFE).read, ["a"], policy=every(30))]) == [
+    assert words([event async for event in JobWatcher(Service(LIFE).read, ["a"], policy=fixed_interval(30))]) == [
         "changed a created",
         "ended a completed",
     ]
@@ -125,7 +125,7 @@ async def test_it_works_without_async_with() -> None:
 @pytest.mark.virtual_time
 async def test_an_outage_is_reported_once_and_ends_nothing() -> None:
     service = Service(LIFE, trouble=down(4, 90))
-    events = await collect(JobWatcher(service.read, ["a"], policy=every(5)))
+    events = await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(5)))
     assert words(events) == ["changed a created", "unreachable a server", "ended a completed"]
 
 
@@ -137,7 +137,7 @@ async def test_each_outage_is_reported_with_its_beginning() -> None:
         trouble=lambda job_id, at: down(10, 30)(job_id, at) or down(100, 110)(job_id, at),
     )
     watcher = JobWatcher(
-        service.read, ["a"], policy=every(5), wall_clock=lambda: datetime.fromtimestamp(start.timestamp() + now(), UTC)
+        service.read, ["a"], policy=fixed_interval(5), wall_clock=lambda: datetime.fromtimestamp(start.timestamp() + now(), UTC)
     )
     outages = [event for event in await collect(watcher) if isinstance(event, Unreachable)]
     first, second = ((event.since - start).total_seconds() for event in outages)
@@ -159,7 +159,7 @@ async def test_each_outage_is_reported_with_its_beginning() -> None:
 )
 async def test_a_passing_fault_never_ends_a_job(error: AsyncflowError) -> None:
     service = Service(LIFE, trouble=lambda _job_id, at: error if 4 < at < 40 else None)
-    assert words(await collect(JobWatcher(service.read, ["a"], policy=every(5))))[-1] == "ended a completed"
+    assert words(await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(5))))[-1] == "ended a completed"
 
 
 @pytest.mark.virtual_time
@@ -179,7 +179,7 @@ async def test_a_passing_fault_never_ends_a_job(error: AsyncflowError) -> None:
 )
 async def test_a_lasting_fault_ends_its_own_job_only(error: AsyncflowError) -> None:
     service = Service(LIFE, trouble=lambda job_id, _at: error if job_id == "b" else None)
-    events = await collect(JobWatcher(service.read, ["a", "b", "c"], policy=every(5)))
+    events = await collect(JobWatcher(service.read, ["a", "b", "c"], policy=fixed_interval(5)))
     assert sorted(words(event for event in events if isinstance(event, Ended | Abandoned))) == [
         f"abandoned b {error.kind}",
         "ended a completed",
@@ -191,7 +191,7 @@ async def test_a_lasting_fault_ends_its_own_job_only(error: AsyncflowError) -> N
 @pytest.mark.parametrize("error", [AuthenticationError("no"), PaymentError("no")])
 async def test_a_refused_token_or_payment_ends_the_watch_after_the_events_gathered(error: AsyncflowError) -> None:
     service = Service(LIFE, trouble=lambda _job_id, at: error if at >= 5 else None)
-    watcher = JobWatcher(service.read, ["a", "b"], policy=every(5))
+    watcher = JobWatcher(service.read, ["a", "b"], policy=fixed_interval(5))
     seen: list[Event] = []
     with pytest.raises(type(error)) as caught:
         await collect(watcher, seen)
@@ -224,13 +224,16 @@ async def test_the_record_of_another_job_is_never_reported() -> None:
     async def fetch(job_id: str) -> Job:
         return job("other" if now() < 10 else job_id, "completed")
 
-    assert words(await collect(JobWatcher(fetch, ["a"], policy=every(5)))) == ["unreachable a decode_error", "ended a completed"]
+    assert words(await collect(JobWatcher(fetch, ["a"], policy=fixed_interval(5)))) == [
+        "unreachable a decode_error",
+        "ended a completed",
+    ]
 
 
 @pytest.mark.virtual_time
 async def test_after_max_failures_in_a_row_a_job_is_abandoned() -> None:
     service = Service(LIFE, trouble=down(4, 1e9))
-    events = await collect(JobWatcher(service.read, ["a"], policy=every(5), max_failures=3))
+    events = await collect(JobWatcher(service.read, ["a"], policy=fixed_interval(5), max_failures=3))
     assert words(events) == ["changed a created", "unreachable a server", "abandoned a server"]
     assert len(service.reads) == 4
 
@@ -246,7 +249,7 @@ async def test_ids_may_come_from_an_async_iterable_while_others_run() -> None:
         yield "b"
 
     service = Service([(0, "created"), (10, "completed")])
-    assert words(await collect(JobWatcher(service.read, ids(), policy=every(5)))) == [
+    assert words(await collect(JobWatcher(service.read, ids(), policy=fixed_interval(5)))) == [
         "changed a created",
         "ended a completed",
         "ended b completed",
@@ -269,7 +272,7 @@ async def test_an_input_that_never_waits_does_not_keep_others_from_running() -> 
             await elapse(0)
 
     counter = asyncio.create_task(count())
-    events = await collect(JobWatcher(Service([(0, "completed")]).read, ids(), policy=every(5)))
+    events = await collect(JobWatcher(Service([(0, "completed")]).read, ids(), policy=fixed_interval(5)))
     await counter
     assert len(events) == 10_000
 
@@ -281,7 +284,7 @@ async def test_an_error_in_the_input_is_raised_after_the_events_gathered() -> No
         await elapse(1)
         raise OSError("no more ids")
 
-    watcher = JobWatcher(Service(LIFE).read, ids(), policy=every(5))
+    watcher = JobWatcher(Service(LIFE).read, ids(), policy=fixed_interval(5))
     assert isinstance(await anext(watcher), Changed)
     with pytest.raises(OSError, match="no more ids"):
         await anext(watcher)
@@ -291,7 +294,7 @@ async def test_an_error_in_the_input_is_raised_after_the_events_gathered() -> No
 async def test_an_id_added_on_the_way_is_watched_too() -> None:
     service = Service([(0, "created"), (10, "completed")])
     ended: list[str] = []
-    watcher = JobWatcher(service.read, ["a"], policy=every(5))
+    watcher = JobWatcher(service.read, ["a"], policy=fixed_interval(5))
     async for event in watcher:
         if isinstance(event, Ended):
             ended.append(event.job.job_id)
@@ -303,14 +306,14 @@ async def test_an_id_added_on_the_way_is_watched_too() -> None:
 @pytest.mark.virtual_time
 async def test_a_discarded_job_is_heard_of_no_more_even_if_its_poll_is_under_way() -> None:
     service = Service(LIFE, latency=2)
-    watcher = JobWatcher(service.read, ["a", "b"], policy=every(5))
+    watcher = JobWatcher(service.read, ["a", "b"], policy=fixed_interval(5))
     call_later(1, watcher.discard, "a", "unknown")
     assert words(await collect(watcher)) == ["changed b created", "changed b started", "ended b completed"]
 
 
 @pytest.mark.virtual_time
 async def test_discarding_the_last_job_ends_the_watch() -> None:
-    watcher = JobWatcher(Service(LIFE).read, ["a"], policy=every(5))
+    watcher = JobWatcher(Service(LIFE).read, ["a"], policy=fixed_interval(5))
     call_later(1, watcher.discard, "a")
     assert words(await collect(watcher)) == ["changed a created"]
     assert now() == 1
@@ -354,7 +357,7 @@ def test_ids_that_cannot_be_any_are_refused_at_once() -> None:
 @pytest.mark.virtual_time
 async def test_a_nudge_beats_the_interval() -> None:
     service = Service([(0, "started"), (1, "completed")])
-    async with JobWatcher(service.read, ["a"], policy=every(10)) as watcher:
+    async with JobWatcher(service.read, ["a"], policy=fixed_interval(10)) as watcher:
         assert not watcher.nudge("unknown")
         assert words([await anext(watcher)]) == ["changed a started"]
         call_later(2, watcher.nudge, "a")
@@ -366,7 +369,7 @@ async def test_a_nudge_beats_the_interval() -> None:
 @pytest.mark.virtual_time
 async def test_a_nudge_during_a_poll_is_followed_by_another_poll() -> None:
     service = Service([(0, "started"), (3.5, "completed")], latency=2)
-    async with JobWatcher(service.read, ["a"], policy=every(10)) as watcher:
+    async with JobWatcher(service.read, ["a"], policy=fixed_interval(10)) as watcher:
         call_later(1, watcher.nudge, "a")
         assert words([await anext(watcher), await anext(watcher)]) == ["changed a started", "ended a completed"]
     assert service.times("a") == [0, 2]
@@ -405,7 +408,7 @@ async def test_a_nudge_from_another_thread_is_refused() -> None:
 async def test_a_slow_consumer_gets_the_latest_status_and_every_ending() -> None:
     service = Service([(0, "created"), (5, "queued"), (10, "started"), (100, "completed")])
     ids = [f"j{number}" for number in range(20)]
-    async with JobWatcher(service.read, ids, policy=every(2), buffer=1) as watcher:
+    async with JobWatcher(service.read, ids, policy=fixed_interval(2), buffer=1) as watcher:
         await elapse(50)
         assert watcher.stats().undelivered <= 21
         changed = [await anext(watcher) for _ in range(watcher.stats().undelivered)]
@@ -422,7 +425,7 @@ async def test_a_slow_consumer_gets_the_latest_status_and_every_ending() -> None
 @pytest.mark.virtual_time
 async def test_an_undelivered_ending_outlasts_that_its_id_is_added_anew() -> None:
     service = Service(LIFE)
-    async with JobWatcher(service.read, ["a"], policy=every(5), buffer=1) as watcher:
+    async with JobWatcher(service.read, ["a"], policy=fixed_interval(5), buffer=1) as watcher:
         await elapse(30)
         watcher.add("a")
         await elapse(30)
@@ -433,7 +436,7 @@ async def test_an_undelivered_ending_outlasts_that_its_id_is_added_anew() -> Non
 @pytest.mark.virtual_time
 async def test_an_outage_does_not_hide_an_undelivered_status() -> None:
     service = Service(LIFE, trouble=down(12, 22))
-    async with JobWatcher(service.read, ["a"], policy=every(5), buffer=0) as watcher:
+    async with JobWatcher(service.read, ["a"], policy=fixed_interval(5), buffer=0) as watcher:
         await elapse(20)
         assert words([await anext(watcher)]) == ["changed a started"]
         assert words([await anext(watcher)]) == ["ended a completed"]
@@ -476,7 +479,7 @@ def test_whatever_happens_each_id_ends_exactly_once(
 
         script = {f"j{index}": [(-1.0, "created"), (at, status)] for index, (at, status) in enumerate(lives)}
         service = Service(script, latency, trouble)
-        watcher = JobWatcher(service.read, script, policy=every(3), concurrency=concurrency, buffer=buffer)
+        watcher = JobWatcher(service.read, script, policy=fixed_interval(3), concurrency=concurrency, buffer=buffer)
         events = await collect(watcher)
         assert watcher.stats().watched == watcher.stats().in_flight == 0
         return events, service.peak

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from asyncflow import UsageError, WebhookReceiver
 
 if TYPE_CHECKING:
-    from asyncflow.webhook import Reply
+    from asyncflow.webhook import CallbackResponse
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("20[0-7]-wh-*.json"))
 GOOD = f"/asyncflow/{SECRET}"
@@ -25,7 +25,7 @@ GOOD = f"/asyncflow/{SECRET}"
 
 def posted(
     receiver: WebhookReceiver, body: bytes, path: str = GOOD, query: str = "", method: str = "POST", **headers: str
-) -> Reply:
+) -> CallbackResponse:
     return receiver.answer(method, path, query, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 from callers import OTHER_ID, SECRET, callback
 
-from asyncflow import AsyncClient, Ended, FlowJob, JobWatcher, PollPolicy, Unreachable, WebhookReceiver, every, safety_net
+from asyncflow import (
+    AsyncClient,
+    Ended,
+    FlowJob,
+    JobWatcher,
+    PollPolicy,
+    Unreachable,
+    WebhookReceiver,
+    fixed_interval,
+    webhook_fallback,
+)
 from asyncflow.simulator import Faults, Simulator
 from asyncflow.testing import call_later, now, run
 
@@ -58,7 +68,7 @@ async def watched(faults: Faults, policy: Policy, count: int = 6, duration: floa
 
 @pytest.mark.asyncio
 async def test_an_outcome_is_seen_by_its_callback_although_polls_are_an_hour_apart() -> None:
-    seen = await watched(Faults(), safety_net(every(HOUR), HOUR))
+    seen = await watched(Faults(), webhook_fallback(fixed_interval(HOUR), HOUR))
     assert seen.outcomes == seen.expected
     assert seen.seconds < 10
     assert seen.answers[204] >= 12
@@ -67,14 +77,14 @@ async def test_an_outcome_is_seen_by_its_callback_although_polls_are_an_hour_apa
 @pytest.mark.asyncio
 async def test_callbacks_doubled_late_and_out_of_order_change_nothing() -> None:
     faults = Faults(callback_twice=0.5, callback_delay=(0.0, 0.4))
-    seen = await watched(faults, safety_net(every(HOUR), HOUR))
+    seen = await watched(faults, webhook_fallback(fixed_interval(HOUR), HOUR))
     assert seen.outcomes == seen.expected
     assert seen.seconds < 10
 
 
 @pytest.mark.asyncio
 async def test_callbacks_that_never_come_cost_no_outcome() -> None:
-    seen = await watched(Faults(callback_lost=1.0), safety_net(every(0.1), 0.5))
+    seen = await watched(Faults(callback_lost=1.0), webhook_fallback(fixed_interval(0.1), 0.5))
     assert seen.outcomes == seen.expected
     assert seen.answers == {}
 
@@ -121,10 +131,10 @@ async def lateness(fleet: Fleet, policy: Policy) -> tuple[float, float]:
     return sum(late.values()) / len(late), max(late.values())
 
 
-@pytest.mark.parametrize(("policy", "share"), [(every(5), 0.2), (PollPolicy(), 0.3)])
+@pytest.mark.parametrize(("policy", "share"), [(fixed_interval(5), 0.2), (PollPolicy(), 0.3)])
 def test_with_callbacks_there_are_fewer_polls_and_no_delay(policy: Policy, share: float) -> None:
     callbacks, polls = Fleet(), Fleet(lost=True)
-    _, worst = run(lateness(callbacks, safety_net(policy)))
+    _, worst = run(lateness(callbacks, webhook_fallback(policy)))
     mean, _ = run(lateness(polls, policy))
     assert worst < 0.1
     assert mean > 1.0
@@ -134,14 +144,14 @@ def test_with_callbacks_there_are_fewer_polls_and_no_delay(policy: Policy, share
 @pytest.mark.virtual_time
 async def test_with_every_callback_lost_every_outcome_comes_only_later() -> None:
     fleet = Fleet(lost=True)
-    mean, worst = await lateness(fleet, safety_net(every(5), 60))
+    mean, worst = await lateness(fleet, webhook_fallback(fixed_interval(5), 60))
     assert 10 < mean < worst <= 60
 
 
 @pytest.mark.virtual_time
 async def test_a_nudge_during_an_outage_asks_again_and_ends_nothing() -> None:
     fleet = Fleet(1)
-    watcher = JobWatcher(fleet.fetch, fleet.ends, policy=safety_net(every(HOUR), HOUR))
+    watcher = JobWatcher(fleet.fetch, fleet.ends, policy=webhook_fallback(fixed_interval(HOUR), HOUR))
     receiver = WebhookReceiver(watcher.nudge, SECRET)
     async with watcher:
         async for event in watcher:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import asyncflow
-from asyncflow.cli.addon import Companion, CompanionOptions, refuse_without
+from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
 from asyncflow.cli.commands.simulate import is_loopback
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import one_line
 from asyncflow.cli.output.streams import complain
@@ -22,9 +22,9 @@ from asyncflow.cli.output.streams import complain
 if TYPE_CHECKING:
     from asyncflow import Dashboard, Event, Job
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.watch_runner import Session
+    from asyncflow.cli.watch_runner import WatchRunner
 
-__all__ = ["WEB", "Address", "Web", "as_web_address", "guarded", "page_at", "with_web_options"]
+__all__ = ["WEB", "Address", "DashboardAddon", "as_web_address", "guarded", "page_at", "with_web_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Address = tuple[str, int]
@@ -57,28 +57,28 @@ def page_at(make: Callable[..., Dashboard], address: Address, *, is_acting: bool
             folder=_FOLDER,
         )
     except asyncflow.UsageError as error:
-        raise Ending(f"{_TOKEN}: {one_line(error.message)}", ExitCode.USAGE) from error
+        raise CommandExit(f"{_TOKEN}: {one_line(error.message)}", ExitCode.USAGE) from error
 
 
 @asynccontextmanager
 async def guarded(dashboard: Dashboard, address: Address) -> AsyncGenerator[str]:
-    """Serve *dashboard* while the block lasts, and give its link; `Ending` if that cannot be."""
+    """Serve *dashboard* while the block lasts, and give its link; `CommandExit` if that cannot be."""
     host, port = address
     async with AsyncExitStack() as stack:
         try:
             link = await stack.enter_async_context(dashboard.serve(host, port))
         except OSError as error:
             reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
-            raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
+            raise CommandExit(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
         if not is_loopback(host):
             complain("the page can be reached from other machines, and is sent unencrypted: whoever reads along gets its key")
         yield link
 
 
-class _Watched:
+class SessionSource:
     """A session, as a dashboard asks for it."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: WatchRunner) -> None:
         self._session = session
         self.is_over: bool = False
         self.take: Callable[..., None] = _forget
@@ -111,20 +111,20 @@ class _Watched:
         return None
 
 
-class Web(Companion):
+class DashboardAddon(Addon):
     """The page, at *address*; it stays after the end until Ctrl-C if it *stays*."""
 
     def __init__(self, address: Address, *, is_acting: bool, stays: bool) -> None:
         self._address = address
         self._is_acting = is_acting
         self._stays = stays
-        self._source: _Watched | None = None
+        self._source: SessionSource | None = None
         self._link = ""
 
     @asynccontextmanager
-    async def beside(self, session: Session) -> AsyncGenerator[None]:
+    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Serve the page while the block lasts."""
-        self._source = source = _Watched(session)
+        self._source = source = SessionSource(session)
         name, what = session.title
 
         def make(**options: Any) -> Dashboard:  # noqa: ANN401 - those of Dashboard
@@ -174,11 +174,11 @@ def _forget(*_: object) -> None:
     """Nobody listens yet."""
 
 
-def _make(flags: Mapping[str, Any]) -> Web | None:
+def _make(flags: Mapping[str, Any]) -> DashboardAddon | None:
     if flags["web"] is None:
         refuse_without("--web", ("allow_actions", "web_stay"))
         return None
-    return Web(flags["web"], is_acting=flags["allow_actions"], stays=flags["web_stay"])
+    return DashboardAddon(flags["web"], is_acting=flags["allow_actions"], stays=flags["web_stay"])
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
@@ -193,7 +193,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--web-stay", is_flag=True, help="Keep the page after the end, until Ctrl-C."),
     click.option("--allow-actions", is_flag=True, help="Let the page cancel songs and save files to ./downloads."),
 )
-WEB = CompanionOptions(_OPTIONS, _make)
+WEB = AddonOptions(_OPTIONS, _make)
 
 
 def with_web_options(command: F) -> F:

@@ -13,10 +13,10 @@ import click
 
 import asyncflow
 from asyncflow import Ended, UsageError
-from asyncflow.cli.addon import Companion, CompanionOptions, refuse_without
+from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count, one_line, problem_text
-from asyncflow.cli.output.progress import Speed
+from asyncflow.cli.output.progress import RateMeter
 from asyncflow.cli.sizes import parse_size, size
 from asyncflow.redaction import digest
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from asyncflow import Downloader, Event, JobFiles, MediaFile
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.watch_runner import Session
+    from asyncflow.cli.watch_runner import WatchRunner
 
-__all__ = ["DOWNLOADING", "Downloading", "FileTally", "download_options", "file_lines", "options_of"]
+__all__ = ["DOWNLOADING", "DownloadAddon", "FileTally", "download_options", "file_lines", "options_of"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -157,7 +157,7 @@ def _file_line(name: str, file: MediaFile) -> Line:
     ]
 
 
-class Downloading(Companion):
+class DownloadAddon(Addon):
     """Fetches the files of each job that ends into *folder*; an ending is acknowledged when its files are there."""
 
     def __init__(self, folder: str, options: Mapping[str, Any]) -> None:
@@ -165,13 +165,13 @@ class Downloading(Companion):
         self._options = options
         self._tally = FileTally()
         self._held: dict[str, Event] = {}
-        self._speed = Speed()
+        self._speed = RateMeter()
         self._room = asyncio.Event()
-        self._session: Session
+        self._session: WatchRunner
         self._downloader: Downloader
 
     @asynccontextmanager
-    async def beside(self, session: Session) -> AsyncGenerator[None]:
+    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Fetch while the block lasts; what is unfinished then is gone on with another time."""
         self._session = session
         self._speed.start(asyncio.get_running_loop().time())
@@ -228,14 +228,14 @@ class Downloading(Companion):
             self._session.release(event)
 
 
-def _make(flags: Mapping[str, Any]) -> Downloading | None:
+def _make(flags: Mapping[str, Any]) -> DownloadAddon | None:
     if flags["download"] is None:
         refuse_without("--download", ("template", "sidecar", "download_rate", "downloads"))
         return None
-    return Downloading(flags["download"], options_of(flags))
+    return DownloadAddon(flags["download"], options_of(flags))
 
 
-DOWNLOADING = CompanionOptions(
+DOWNLOADING = AddonOptions(
     (
         click.option("--download", callback=_as_folder, metavar="DIR", help="Fetch the files of each job that ends into DIR."),
         *_OPTIONS,

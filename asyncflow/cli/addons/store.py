@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from asyncflow import UsageError
-from asyncflow.cli.addon import Companion, CompanionOptions, refuse_without
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import one_line
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.watch_runner import Session
+    from asyncflow.cli.watch_runner import WatchRunner
     from asyncflow.cluster import RedisStore
 
-__all__ = ["STORING", "Storing", "open_store", "queue_option", "store_option"]
+__all__ = ["STORING", "StoreAddon", "open_store", "queue_option", "store_option"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -46,10 +46,10 @@ def open_store(url: str, queue: str, **options: Any) -> RedisStore:  # noqa: ANN
 
         return RedisStore(url, queue, **options)
     except UsageError as error:
-        raise Ending(f"--store: {one_line(str(error))}", ExitCode.USAGE) from None
+        raise CommandExit(f"--store: {one_line(str(error))}", ExitCode.USAGE) from None
 
 
-class Storing(Companion):
+class StoreAddon(Addon):
     """Has the jobs of a watch polled by the workers of a store, instead of by this process."""
 
     def __init__(self, url: str, queue: str) -> None:
@@ -58,10 +58,10 @@ class Storing(Companion):
         self._place = ""
 
     @asynccontextmanager
-    async def beside(self, session: Session) -> AsyncGenerator[None]:
+    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Open the store for the time of the watch."""
         if session.journal is not None:
-            raise Ending("--store and --journal do the same: give one of them", ExitCode.USAGE)
+            raise CommandExit("--store and --journal do the same: give one of them", ExitCode.USAGE)
         async with open_store(self._url, self._queue) as store:
             self._place = f"queue {one_line(self._queue)} at {one_line(store.place)}"
             session.others_poll = True
@@ -77,14 +77,14 @@ class Storing(Companion):
         return [[(f"polled by the workers of {self._place}", "dim")]]
 
 
-def _make(values: Mapping[str, Any]) -> Storing | None:
+def _make(values: Mapping[str, Any]) -> StoreAddon | None:
     if values.get("store") is None:
         refuse_without("--store", ("queue",))
         return None
-    return Storing(values["store"], values["queue"])
+    return StoreAddon(values["store"], values["queue"])
 
 
-STORING = CompanionOptions(
+STORING = AddonOptions(
     (
         click.option("--store", metavar="URL", help="Have the workers of this store poll: redis://HOST:PORT/0."),
         queue_option,

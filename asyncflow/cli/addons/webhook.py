@@ -11,17 +11,17 @@ from urllib.parse import urlsplit
 import click
 
 import asyncflow
-from asyncflow.cli.addon import Companion, CompanionOptions
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.addon import Addon, AddonOptions
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.output.streams import complain
 
 if TYPE_CHECKING:
     from asyncflow.cli.output.live_view import Line
-    from asyncflow.cli.watch_runner import Session
+    from asyncflow.cli.watch_runner import WatchRunner
 
-__all__ = ["LISTENING", "Address", "Listening", "as_address", "as_public_url"]
+__all__ = ["LISTENING", "Address", "WebhookAddon", "as_address", "as_public_url"]
 
 _SECRET = "ASYNCFLOW_SECRET"  # noqa: S105 - the name of a variable
 
@@ -55,7 +55,7 @@ def as_public_url(ctx: click.Context, _: click.Parameter, value: str | None) -> 
     return value.rstrip("/")
 
 
-class Listening(Companion):
+class WebhookAddon(Addon):
     """Callbacks, received at *address* while the watch lasts.
 
     Standard error is told which `replyUrl` leads there, the secret included: nobody could use it otherwise.
@@ -64,18 +64,18 @@ class Listening(Companion):
     def __init__(self, address: Address, public_url: str | None) -> None:
         self._address = address
         self._public_url = public_url
-        self._session: Session | None = None
+        self._session: WatchRunner | None = None
         given = os.environ.get(_SECRET)
         self._secret = given if given is not None else secrets.token_urlsafe(24)
         try:
             self._receiver = asyncflow.WebhookReceiver(self._nudge, self._secret)
         except asyncflow.UsageError as error:
-            raise Ending(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
+            raise CommandExit(f"{_SECRET}: {one_line(error.message)}", ExitCode.USAGE) from error
         if public_url is None and _is_everywhere(address[0]):
-            raise Ending("say with --public-url where callbacks find this machine", ExitCode.USAGE)
+            raise CommandExit("say with --public-url where callbacks find this machine", ExitCode.USAGE)
 
     @asynccontextmanager
-    async def beside(self, session: "Session") -> AsyncGenerator[None]:
+    async def beside(self, session: "WatchRunner") -> AsyncGenerator[None]:
         """Receive callbacks while the block lasts."""
         self._session = session
         host, port = self._address
@@ -84,7 +84,7 @@ class Listening(Companion):
                 url = await stack.enter_async_context(self._receiver.serve(host, port))
             except OSError as error:
                 reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
-                raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
+                raise CommandExit(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
             complain(f"callbacks are received at {url}; the replyUrl is {self._public_url or url}/{self._secret}")
             yield
 
@@ -96,11 +96,11 @@ class Listening(Companion):
         return self._session is not None and self._session.nudge(job_id)
 
 
-def _make(flags: Mapping[str, Any]) -> Listening | None:
-    return None if flags["listen"] is None else Listening(flags["listen"], flags["public_url"])
+def _make(flags: Mapping[str, Any]) -> WebhookAddon | None:
+    return None if flags["listen"] is None else WebhookAddon(flags["listen"], flags["public_url"])
 
 
-LISTENING = CompanionOptions(
+LISTENING = AddonOptions(
     (
         click.option(
             "--listen", callback=as_address, is_eager=True, metavar="HOST:PORT", help="Receive callbacks there, and poll less."

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import click
 import msgspec
 
-from asyncflow import AsyncflowError, Problem, UsageError
+from asyncflow import AsyncflowError, ErrorInfo, UsageError
 from asyncflow.cli.client import open_client
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import REFUSALS, ExitCode, code_of, graver
 from asyncflow.cli.formatting import problem_text, some_digests
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import files_option, json_option, quiet_option
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.watch_runner import run
 from asyncflow.redaction import digest
 
@@ -46,10 +46,12 @@ def cancel(*, ids: Sequence[str], files: Sequence[str], as_json: bool, quiet: bo
     # All are looked at before the first is cancelled: half a list is worse than none.
     others = [job_id for job_id in job_ids if not job_id.endswith("-bot:flowmusic")]
     if others:
-        raise Ending(f"only Flow Music jobs can be cancelled, not {some_digests(others)}; nothing was cancelled", ExitCode.USAGE)
+        raise CommandExit(
+            f"only Flow Music jobs can be cancelled, not {some_digests(others)}; nothing was cancelled", ExitCode.USAGE
+        )
 
     async def main() -> ExitCode:
-        outlet, codes = Outlet(sys.stdout), list[ExitCode]()
+        outlet, codes = OutputStream(sys.stdout), list[ExitCode]()
         async with open_client() as client:
             for job_id in job_ids:
                 error: AsyncflowError | None = None
@@ -65,7 +67,7 @@ def cancel(*, ids: Sequence[str], files: Sequence[str], as_json: bool, quiet: bo
                 if as_json:
                     await outlet.write(_json(job_id, error))
                 elif not quiet:
-                    told = "cancelled" if error is None else problem_text(Problem.of(error))
+                    told = "cancelled" if error is None else problem_text(ErrorInfo.of(error))
                     await outlet.write(f"{digest(job_id)}  {told}\n")
         return graver(codes)
 
@@ -73,5 +75,5 @@ def cancel(*, ids: Sequence[str], files: Sequence[str], as_json: bool, quiet: bo
 
 
 def _json(job_id: str, error: AsyncflowError | None) -> bytes:
-    line = {"job_id": job_id, "cancelled": error is None, "error": None if error is None else Problem.of(error)}
+    line = {"job_id": job_id, "cancelled": error is None, "error": None if error is None else ErrorInfo.of(error)}
     return msgspec.json.encode(line) + b"\n"

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from asyncflow.cli.addons.store import open_store, queue_option, store_option
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.ids import collect_ids
@@ -180,7 +180,7 @@ def purge(*, ids: Sequence[str], files: Sequence[str], url: str, queue: str, is_
     if is_all == bool(ids or files):
         raise click.UsageError("give ids, or --all")
     if is_all and not is_sure:
-        raise Ending("this forgets every job and every event of the queue: add --yes", ExitCode.USAGE)
+        raise CommandExit("this forgets every job and every event of the queue: add --yes", ExitCode.USAGE)
     job_ids = [] if is_all else collect_ids(ids, files)
 
     async def do(store: RedisStore) -> int:
@@ -209,5 +209,5 @@ def upgrade(*, url: str, queue: str) -> None:
     """
     older = _with_store(url, queue, lambda store: store.upgrade())
     if older:
-        raise Ending(f"older workers still run: {one_line(', '.join(older))}", ExitCode.USAGE)
+        raise CommandExit(f"older workers still run: {one_line(', '.join(older))}", ExitCode.USAGE)
     emit("the queue is up to date\n")

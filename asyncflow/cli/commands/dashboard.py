@@ -11,7 +11,7 @@ import asyncflow
 from asyncflow import Journal
 from asyncflow.cli.addons.dashboard import as_web_address, guarded, page_at
 from asyncflow.cli.client import open_client
-from asyncflow.cli.endings import Ending, Interrupted
+from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.input.resume_state import shown_name
 from asyncflow.cli.output.streams import emit
@@ -47,7 +47,7 @@ def dashboard(*, name: str, web: tuple[str, int], allow_actions: bool) -> None:
     """Show a journal on a page, live while a watch writes it."""
     journal = Journal(name)
     if not journal.path.exists():
-        raise Ending(f"the journal {shown_name(name)} is missing", ExitCode.USAGE)
+        raise CommandExit(f"the journal {shown_name(name)} is missing", ExitCode.USAGE)
     next(journal.entries(), None)  # what is no journal is said at once
 
     async def main() -> None:

@@ -13,24 +13,24 @@ import msgspec
 
 import asyncflow
 from asyncflow import Abandoned, Ended, Event, PollPolicy, simulator
-from asyncflow.cli.addon import Companion
+from asyncflow.cli.addon import Addon
 from asyncflow.cli.addons.dashboard import WEB, with_web_options
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count
 from asyncflow.cli.input.options import POSITIVE, as_faults, color_option, json_option
-from asyncflow.cli.output.progress import Tally
-from asyncflow.cli.output.renderers import Feed, JsonFeed, ProgressFeed, SummaryFeed
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.progress import WatchProgress
+from asyncflow.cli.output.renderers import JsonRenderer, ProgressRenderer, Renderer, SummaryRenderer
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.terminal import is_live, live_feed
-from asyncflow.cli.watch_runner import Session, Times, run, what_runs
+from asyncflow.cli.watch_runner import Times, WatchRunner, run, what_runs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from asyncflow.cli.output.live_view import Line
 
-__all__ = ["Verdicts", "demo"]
+__all__ = ["DemoAudit", "demo"]
 
 _ARRIVAL = 54.0
 """Seconds within which all jobs are created, at speed 1."""
@@ -82,14 +82,14 @@ def demo(
 
     Some fail, some lack files, and the service has a bad day: connections break, answers are garbled, requests are refused.
     """
-    tally = Tally(expected=jobs)
+    tally = WatchProgress(expected=jobs)
 
     async def main() -> ExitCode:
         async with simulator.Simulator(speed=speed, seed=seed, faults=demo_faults(faults, speed)) as service:
             policy = demo_policy(speed)
             async with asyncflow.AsyncClient(service.token, base_url=service.url, policy=policy) as client:
-                session = Session(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
-                verdicts = Verdicts(service, created(service, jobs, tally, _ARRIVAL / speed))
+                session = WatchRunner(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
+                verdicts = DemoAudit(service, created(service, jobs, tally, _ARRIVAL / speed))
                 session.feeds = feeds(session, as_json=as_json, no_color=no_color)
                 session.companions = [verdicts, *filter(None, [WEB.make(flags)])]
                 await session.follow([], Times(), concurrency=100)
@@ -118,7 +118,7 @@ def demo_policy(speed: float) -> PollPolicy:
     return policy
 
 
-async def created(service: simulator.Simulator, jobs: int, tally: Tally, seconds: float) -> AsyncIterator[str]:
+async def created(service: simulator.Simulator, jobs: int, tally: WatchProgress, seconds: float) -> AsyncIterator[str]:
     """Yield the ids of *jobs* jobs as they are created, over *seconds*."""
     start = asyncio.get_running_loop().time()
     for first in range(0, jobs, _GROUP):
@@ -128,19 +128,19 @@ async def created(service: simulator.Simulator, jobs: int, tally: Tally, seconds
         await asyncio.sleep(max(start + seconds * (first + _GROUP) / jobs - asyncio.get_running_loop().time(), 0))
 
 
-def feeds(session: Session, *, as_json: bool, no_color: bool) -> list[Feed]:
+def feeds(session: WatchRunner, *, as_json: bool, no_color: bool) -> list[Renderer]:
     """Return where the events of *session* go."""
     if not as_json:
         if is_live(sys.stdout):
             return [live_feed(sys.stdout, session.picture, no_color=no_color)]
-        return [ProgressFeed(Outlet(sys.stdout), session.progress)]
-    json = JsonFeed(Outlet(sys.stdout))
+        return [ProgressRenderer(OutputStream(sys.stdout), session.progress)]
+    json = JsonRenderer(OutputStream(sys.stdout))
     if is_live(sys.stderr) and not sys.stdout.isatty():
         return [json, live_feed(sys.stderr, session.picture, no_color=no_color)]
-    return [json, SummaryFeed(Outlet(sys.stderr))]
+    return [json, SummaryRenderer(OutputStream(sys.stderr))]
 
 
-class Verdicts(Companion):
+class DemoAudit(Addon):
     """Compares what the watch said of each of *job_ids* with what *service* has on its books."""
 
     def __init__(self, service: simulator.Simulator, job_ids: AsyncIterator[str]) -> None:

@@ -12,7 +12,7 @@ from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count
 from asyncflow.cli.input.options import as_duration, color_option, json_option
 from asyncflow.cli.output.live_view import Line, plain
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.terminal import is_live, screen_on
 from asyncflow.cli.watch_runner import run
 
@@ -53,11 +53,11 @@ def doctor(*, offline: bool, timeout: float, as_json: bool, no_color: bool) -> i
         if not offline:
             findings.extend([finding async for finding in look_at_service(timeout)])
         if as_json:
-            await Outlet(sys.stdout).write(msgspec.json.Encoder().encode_lines(findings))
+            await OutputStream(sys.stdout).write(msgspec.json.Encoder().encode_lines(findings))
         elif is_live(sys.stdout):
             screen_on(sys.stdout, no_color=no_color).print(list(lines(findings)), is_whole=True)
         else:
-            await Outlet(sys.stdout).write("".join(f"{plain(line)}\n" for line in lines(findings)))
+            await OutputStream(sys.stdout).write("".join(f"{plain(line)}\n" for line in lines(findings)))
 
     run(main)
     return ExitCode.BAD_OUTCOME if any(finding.state == "fail" for finding in findings) else ExitCode.SUCCEEDED

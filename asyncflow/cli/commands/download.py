@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from asyncflow import Ended, Journal, Problem
+from asyncflow import Ended, ErrorInfo, Journal
 from asyncflow.cli.addons.download import FileTally, download_options, file_lines, options_of
 from asyncflow.cli.client import open_client
 from asyncflow.cli.durations import clock, span
@@ -18,8 +18,8 @@ from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import color_option, files_option, json_option, quiet_option
 from asyncflow.cli.output.live_view import Line, plain
-from asyncflow.cli.output.progress import Speed
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.progress import RateMeter
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.sizes import size
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.watch_runner import run
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from asyncflow import AsyncClient, Downloader, Job, JobFiles
     from asyncflow.cli.exits import ExitCode
-    from asyncflow.cli.output.renderers import LiveFeed
+    from asyncflow.cli.output.renderers import LiveRenderer
 
 __all__ = ["FileLine", "download"]
 
@@ -43,7 +43,7 @@ class FileLine(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str
     path: str | None = None
     size_bytes: int = 0
-    error: Problem | None = None
+    error: ErrorInfo | None = None
     reasons: tuple[str, ...] = ()
 
 
@@ -134,15 +134,15 @@ class _View:
         self._jobs = jobs
         self._folder = one_line(folder, 40)
         self._is_quiet = is_quiet
-        self._json = Outlet(sys.stdout) if is_json else None
-        self._words = Outlet(sys.stderr if is_json or is_quiet else sys.stdout)
-        self._live: LiveFeed | None = None
+        self._json = OutputStream(sys.stdout) if is_json else None
+        self._words = OutputStream(sys.stderr if is_json or is_quiet else sys.stdout)
+        self._live: LiveRenderer | None = None
         stream = sys.stderr if is_json else sys.stdout
         # A picture between JSON lines on one terminal would be neither.
         if not is_quiet and is_live(stream) and not (is_json and sys.stdout.isatty()):
             self._live = live_feed(stream, self._picture, no_color=no_color)
         self._downloader: Downloader
-        self._speed = Speed()
+        self._speed = RateMeter()
         self._started = 0.0
 
     def start(self, downloader: Downloader) -> None:

@@ -13,7 +13,7 @@ from asyncflow.cli.formatting import OUTCOMES, count, one_line, reason_of
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import color_option, json_option
 from asyncflow.cli.output.live_view import STYLES, Line, plain
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.terminal import is_live, screen_on
 from asyncflow.cli.watch_runner import run
 from asyncflow.redaction import digest
@@ -46,11 +46,11 @@ def get(*, job_id: str, as_json: bool, no_color: bool) -> int:
         async with open_client() as client:
             job = await client.get_job(job_id)
         if as_json:
-            await Outlet(sys.stdout).write(msgspec.json.encode(job) + b"\n")
+            await OutputStream(sys.stdout).write(msgspec.json.encode(job) + b"\n")
         elif is_live(sys.stdout):
             screen_on(sys.stdout, no_color=no_color).print(describe(job), is_whole=True)
         else:
-            await Outlet(sys.stdout).write("".join(f"{plain(line)}\n" for line in describe(job)))
+            await OutputStream(sys.stdout).write("".join(f"{plain(line)}\n" for line in describe(job)))
         return job
 
     job = run(main)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import click
 import msgspec
 
-from asyncflow import Ended, Journal, JournalEntry, Submission
+from asyncflow import Ended, Journal, JournalEntry, SubmitResult
 from asyncflow.cli.formatting import OUTCOMES, count, one_line
 from asyncflow.cli.input.options import as_duration, json_option
 from asyncflow.cli.input.resume_state import shown_name
@@ -116,7 +116,7 @@ def prune(*, name: str, older_than: float | None, as_json: bool) -> None:
     emit(f'{{"forgotten":{forgotten}}}\n' if as_json else f"{count(forgotten, 'job')} forgotten\n")
 
 
-def _batches(lines: Iterable[Submission]) -> list[str]:
+def _batches(lines: Iterable[SubmitResult]) -> list[str]:
     """Return how the lines of batches stand, and which of them nobody knows of."""
     states: Counter[str] = Counter()
     unknown: list[str] = []

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from asyncflow import Event, Journal, RunReport, Submission
-from asyncflow.cli.endings import Ending
+from asyncflow import Event, Journal, RunReport, SubmitResult
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import key_of, one_line
 from asyncflow.cli.input.ids import read_source
 from asyncflow.cli.input.options import json_option
 from asyncflow.cli.output.streams import emit
-from asyncflow.report import CAPTCHA_PRICES, Ledger
+from asyncflow.report import CAPTCHA_PRICES, ReportBuilder
 
 __all__ = ["as_prices", "prices_option", "report", "write_page"]
 
@@ -85,7 +85,7 @@ def report(*, source: str, as_json: bool, page: str | None, prices: Mapping[str,
 
 
 def write_page(path: Path, drawn: RunReport) -> None:
-    """Write *drawn* as a page, or as JSON where *path* ends so. If that fails, a file there stays as it was: `Ending`."""
+    """Write *drawn* as a page, or as JSON where *path* ends so. If that fails, a file there stays as it was: `CommandExit`."""
     content = msgspec.json.encode(drawn) if path.suffix == ".json" else drawn.html().encode()
     try:
         if path.exists() and not path.is_file():
@@ -94,7 +94,7 @@ def write_page(path: Path, drawn: RunReport) -> None:
             _put_in_place(Path(os.path.realpath(path)), content)
     except OSError as error:
         reason = (error.strerror or "cannot be written").lower()
-        raise Ending(f"{one_line(str(path))}: {reason}", ExitCode.USAGE) from error
+        raise CommandExit(f"{one_line(str(path))}: {reason}", ExitCode.USAGE) from error
 
 
 def _put_in_place(path: Path, content: bytes) -> None:
@@ -123,7 +123,7 @@ def _is_journal(source: str) -> bool:
 
 
 def _of_journal(name: str, prices: Mapping[str, float]) -> RunReport:
-    ledger, times, running = Ledger(), list[datetime](), 0
+    ledger, times, running = ReportBuilder(), list[datetime](), 0
     for entry in Journal(name).entries():
         for time in (entry.added_at, entry.changed_at):
             if time is not None:
@@ -141,7 +141,7 @@ def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
 
     An ending that was told again counts once, and a job that the next watch took up is not given up.
     """
-    ledger, ended, open_ids, given_up = Ledger(), set[str](), set[str](), dict[str, Event]()
+    ledger, ended, open_ids, given_up = ReportBuilder(), set[str](), set[str](), dict[str, Event]()
     for event in _events(source):
         job_id = event.key[0]
         if job_id in ended:
@@ -162,7 +162,7 @@ def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
 
 def _events(source: str) -> Iterator[Event]:
     name = "standard input" if source == "-" else one_line(source, 200)
-    decoder = msgspec.json.Decoder(Event | Submission)
+    decoder = msgspec.json.Decoder(Event | SubmitResult)
     is_empty = True
     for number, line in enumerate(read_source(source).splitlines(), 1):
         if not line.strip():
@@ -171,11 +171,11 @@ def _events(source: str) -> Iterator[Event]:
         try:
             event = decoder.decode(line)
         except msgspec.MsgspecError:
-            raise Ending(
+            raise CommandExit(
                 f"{name}, line {number}: neither a journal nor an event of asyncflow watch --json", ExitCode.USAGE
             ) from None
         # asyncflow submit --watch --json prints those between its events.
-        if not isinstance(event, Submission):
+        if not isinstance(event, SubmitResult):
             yield event
     if is_empty:
-        raise Ending(f"{name} is empty: give a journal, or the output of asyncflow watch --json", ExitCode.USAGE)
+        raise CommandExit(f"{name} is empty: give a journal, or the output of asyncflow watch --json", ExitCode.USAGE)

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from asyncflow import simulator
-from asyncflow.cli.endings import Ending, Interrupted
+from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.options import POSITIVE, as_faults
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.watch_runner import run
 
 __all__ = ["simulate"]
@@ -57,7 +57,9 @@ def simulate(
     It is a toy for tests: its token is no secret, and whoever reaches it may command it.
     """
     if not allow_remote and not is_loopback(host):
-        raise Ending(f"{one_line(host)} can be reached from other machines: add --allow-remote if you mean it", ExitCode.USAGE)
+        raise CommandExit(
+            f"{one_line(host)} can be reached from other machines: add --allow-remote if you mean it", ExitCode.USAGE
+        )
 
     async def main() -> None:
         server = simulator.Simulator(host=host, port=port, speed=speed, seed=seed, faults=faults)
@@ -65,12 +67,12 @@ def simulate(
             await server.start()
         except OSError as error:
             reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
-            raise Ending(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
+            raise CommandExit(f"cannot listen at {one_line(host)} port {port}: {reason}", ExitCode.USAGE) from error
         try:
             ids = server.seed_jobs(jobs, kind="mix") if jobs else []
             if write_ids is not None:
                 _write(Path(write_ids), ids)
-            await Outlet(sys.stdout).write(greeting(server.url, server.token, len(ids)))
+            await OutputStream(sys.stdout).write(greeting(server.url, server.token, len(ids)))
             await asyncio.Event().wait()
         finally:
             await server.aclose()
@@ -112,4 +114,4 @@ def _write(path: Path, ids: list[str]) -> None:
     try:
         path.write_text("".join(f"{job_id}\n" for job_id in ids), "utf-8")
     except OSError as error:
-        raise Ending(f"{one_line(str(path))}: {(error.strerror or 'cannot be written').lower()}", ExitCode.USAGE) from error
+        raise CommandExit(f"{one_line(str(path))}: {(error.strerror or 'cannot be written').lower()}", ExitCode.USAGE) from error

@@ -6,7 +6,7 @@ from typing import Literal, cast
 import click
 import msgspec
 
-from asyncflow import AsyncflowError, FlowStats, MusicStats, Problem
+from asyncflow import AsyncflowError, ErrorInfo, FlowStats, MusicStats
 from asyncflow.cli.client import open_client
 from asyncflow.cli.durations import span
 from asyncflow.cli.errors import error_text
@@ -14,7 +14,7 @@ from asyncflow.cli.exits import REFUSALS, ExitCode, code_of, graver
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.options import color_option, json_option
 from asyncflow.cli.output.live_view import Line, plain
-from asyncflow.cli.output.streams import Outlet, complain
+from asyncflow.cli.output.streams import OutputStream, complain
 from asyncflow.cli.terminal import is_live, screen_on
 from asyncflow.cli.watch_runner import run
 from asyncflow.redaction import digest
@@ -78,8 +78,8 @@ def stats(*, service: str | None, detail: str, as_json: bool, no_color: bool) ->
         for name, error in errors.items():
             complain(f"{name}: {error_text(error)}")
         if as_json:
-            problems = {name: Problem.of(error) for name, error in errors.items()}
-            await Outlet(sys.stdout).write(msgspec.json.encode({**found, "errors": problems}) + b"\n")
+            problems = {name: ErrorInfo.of(error) for name, error in errors.items()}
+            await OutputStream(sys.stdout).write(msgspec.json.encode({**found, "errors": problems}) + b"\n")
         else:
             await _show([line for each in found.values() for line in describe(each)], no_color=no_color)
         # Whoever has accounts of one service only need not name it.
@@ -92,7 +92,7 @@ async def _show(lines: list[Line], *, no_color: bool) -> None:
     if is_live(sys.stdout):
         screen_on(sys.stdout, no_color=no_color).print(lines)
     else:
-        await Outlet(sys.stdout).write("".join(f"{plain(line)}\n" for line in lines))
+        await OutputStream(sys.stdout).write("".join(f"{plain(line)}\n" for line in lines))
 
 
 def mask(email: str) -> str:

@@ -12,20 +12,20 @@ from typing import Any, TypedDict, Unpack
 import click
 import msgspec
 
-from asyncflow import AsyncflowError, Journal, Submission, SubmitBatch
+from asyncflow import AsyncflowError, Journal, SubmitBatch, SubmitResult
 from asyncflow.cli.addon import refuse_without
 from asyncflow.cli.addons.store import STORING
 from asyncflow.cli.client import open_client
 from asyncflow.cli.commands.watch import COMPANIONS, follow, watch
-from asyncflow.cli.endings import Ending, Interrupted
+from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.exits import ExitCode, graver
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.ids import read_source, text_of
-from asyncflow.cli.input.manifest import Entry, Problems, read_manifest
+from asyncflow.cli.input.manifest import ManifestLine, ManifestProblems, read_manifest
 from asyncflow.cli.input.options import POSITIVE, as_duration, color_option, json_option, quiet_option
 from asyncflow.cli.input.resume_state import kept_in
-from asyncflow.cli.output.streams import Outlet, complain, emit
-from asyncflow.cli.output.submit_summary import Submitted
+from asyncflow.cli.output.streams import OutputStream, complain, emit
+from asyncflow.cli.output.submit_summary import SubmitSummary
 from asyncflow.cli.watch_runner import heard, run
 
 __all__ = ["submit"]
@@ -123,7 +123,7 @@ def submit(
         refuse_without("--watch", ("timeout",))
     if journal is None and not is_dry and (is_watched or not as_json):
         why = "the watch takes the jobs from there" if is_watched else _NO_JOURNAL
-        raise Ending(f"name a --journal; {why}", ExitCode.USAGE)
+        raise CommandExit(f"name a --journal; {why}", ExitCode.USAGE)
     entries = _entries(manifest, form, journal)
     if is_dry:
         _tell_what_would_be_sent(entries, journal)
@@ -131,7 +131,7 @@ def submit(
     flags = SubmitFlags(
         concurrency=concurrency, rate=rate, wait_for_capacity=wait_for_capacity, resubmit_unknown=resubmit_unknown
     )
-    code = _Run(entries, journal, as_json=as_json, is_quiet=quiet).run(**flags)
+    code = _SubmitRun(entries, journal, as_json=as_json, is_quiet=quiet).run(**flags)
     if journal is not None and is_watched:
         # What is not asked for here is as asyncflow watch has it.
         options: Any = watch.make_context("watch", []).params | {"as_json": as_json, "rate": rate, "quiet": quiet} | watching
@@ -140,11 +140,11 @@ def submit(
     return code
 
 
-def _entries(manifest: str, form: Any, journal: str | None) -> list[Entry]:  # noqa: ANN401 - one of the choices
+def _entries(manifest: str, form: Any, journal: str | None) -> list[ManifestLine]:  # noqa: ANN401 - one of the choices
     """Return the lines of the manifest, all of them fit to be sent, as far as can be known before."""
     name = "standard input" if manifest == "-" else one_line(Path(manifest).name, 60)
     entries = read_manifest(text_of(read_source(manifest, "submits"), name), name, form)
-    problems, earlier = Problems(name), _earlier(journal)
+    problems, earlier = ManifestProblems(name), _earlier(journal)
     for entry in entries:
         before = earlier.get(entry.key)
         if before is not None and before.state != "refused" and before.content != entry.line.content:
@@ -153,13 +153,13 @@ def _entries(manifest: str, form: Any, journal: str | None) -> list[Entry]:  # n
     return entries
 
 
-def _earlier(journal: str | None) -> dict[str, Submission]:
+def _earlier(journal: str | None) -> dict[str, SubmitResult]:
     if journal is None or not Path(journal).exists():
         return {}
     return {line.key: line for line in Journal(journal).submissions()}
 
 
-def _tell_what_would_be_sent(entries: Sequence[Entry], journal: str | None) -> None:
+def _tell_what_would_be_sent(entries: Sequence[ManifestLine], journal: str | None) -> None:
     earlier = _earlier(journal)
     new = Counter(entry.line.path for entry in entries if entry.key not in earlier)
     states: Counter[str] = Counter(earlier[entry.key].state for entry in entries if entry.key in earlier)
@@ -170,17 +170,17 @@ def _tell_what_would_be_sent(entries: Sequence[Entry], journal: str | None) -> N
     emit("".join(f"{line}\n" for line in lines))
 
 
-class _Run:
+class _SubmitRun:
     """A batch of *entries* on the command line, with the journal called *journal*."""
 
-    def __init__(self, entries: Sequence[Entry], journal: str | None, *, as_json: bool, is_quiet: bool) -> None:
+    def __init__(self, entries: Sequence[ManifestLine], journal: str | None, *, as_json: bool, is_quiet: bool) -> None:
         self._entries = entries
         self._journal = journal
-        self._results = Outlet(sys.stdout)
-        self._words = Outlet(sys.stderr if as_json else sys.stdout)
+        self._results = OutputStream(sys.stdout)
+        self._words = OutputStream(sys.stderr if as_json else sys.stdout)
         self._is_json = as_json
         self._is_quiet = is_quiet
-        self._submitted = Submitted(len(entries), last=entries[-1].number)
+        self._submitted = SubmitSummary(len(entries), last=entries[-1].number)
         self._signals: list[int] = []
         self._error: AsyncflowError | Interrupted | None = None
 
@@ -236,7 +236,7 @@ class _Run:
                 await self._take(result)
             raise
 
-    async def _take(self, result: Submission) -> None:
+    async def _take(self, result: SubmitResult) -> None:
         result = msgspec.structs.replace(result, number=self._entries[result.number - 1].number)
         self._submitted.take(result)
         if isinstance(self._error, Interrupted):

@@ -7,18 +7,18 @@ from datetime import datetime
 
 import click
 
-from asyncflow import Abandoned, Changed, Ended, Event, Outcome, PollPolicy, every
-from asyncflow.cli.addon import Companion
+from asyncflow import Abandoned, Changed, Ended, Event, Outcome, PollPolicy, fixed_interval
+from asyncflow.cli.addon import Addon
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import Ending, Interrupted
+from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import change_line, count
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import as_duration, files_option, json_option, quiet_option
-from asyncflow.cli.output.progress import Tally
-from asyncflow.cli.output.renderers import ChangeFeed, Feed, JsonFeed
-from asyncflow.cli.output.streams import Outlet
-from asyncflow.cli.watch_runner import Session, Times, run, what_runs
+from asyncflow.cli.output.progress import WatchProgress
+from asyncflow.cli.output.renderers import ChangeRenderer, JsonRenderer, Renderer
+from asyncflow.cli.output.streams import OutputStream
+from asyncflow.cli.watch_runner import Times, WatchRunner, run, what_runs
 
 __all__ = ["wait"]
 
@@ -72,16 +72,16 @@ def wait(
     IDs are arguments, lines of a file, or both.
     """
     job_ids = collect_ids(ids, files)
-    tally = Tally(job_ids)
-    policy = PollPolicy() if interval is None else every(interval)
+    tally = WatchProgress(job_ids)
+    policy = PollPolicy() if interval is None else fixed_interval(interval)
 
     async def main() -> ExitCode:
         async with open_client(policy=policy) as client:
-            session = Session(client, tally, policy, ("asyncflow wait", f"{count(len(job_ids), 'job')} at {host()}"))
-            outlet = Outlet(sys.stdout)
-            inner: Feed = JsonFeed(outlet) if as_json else ChangeFeed(outlet, session.kind_of, datetime.now)
-            session.feeds = [] if quiet else [Arrivals(inner, until)]
-            session.companions = [Until(until, is_hasty=fail_fast)]
+            session = WatchRunner(client, tally, policy, ("asyncflow wait", f"{count(len(job_ids), 'job')} at {host()}"))
+            outlet = OutputStream(sys.stdout)
+            inner: Renderer = JsonRenderer(outlet) if as_json else ChangeRenderer(outlet, session.kind_of, datetime.now)
+            session.feeds = [] if quiet else [UntilRenderer(inner, until)]
+            session.companions = [UntilAddon(until, is_hasty=fail_fast)]
             await session.follow(job_ids, Times(watch=timeout), concurrency=100)
         return session.code
 
@@ -91,10 +91,10 @@ def wait(
         raise Interrupted(interrupted.code, f"{interrupted.text}; {what_runs(tally)}") from None
 
 
-class Arrivals(Feed):
+class UntilRenderer(Renderer):
     """Shows through *inner* only what is waited for, and no summary."""
 
-    def __init__(self, inner: Feed, until: str) -> None:
+    def __init__(self, inner: Renderer, until: str) -> None:
         self._inner = inner
         self._until = until
         self._shown: set[str] = set()
@@ -107,16 +107,16 @@ class Arrivals(Feed):
         await self._inner.take([event for event in arrived if first[event.key[0]] is event])
 
 
-class Until(Companion):
+class UntilAddon(Addon):
     """Lets jobs go that have got as far as *until*; with *is_hasty* the first bad end is the end of all."""
 
     def __init__(self, until: str, *, is_hasty: bool) -> None:
         self._until = until
         self._is_hasty = is_hasty
-        self._session: Session
+        self._session: WatchRunner
 
     @asynccontextmanager
-    async def beside(self, session: Session) -> AsyncGenerator[None]:
+    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Note the session."""
         self._session = session
         yield
@@ -127,7 +127,7 @@ class Until(Companion):
             if isinstance(event, Changed) and has_arrived(event, self._until):
                 self._session.let_go(event.job.job_id)
             elif self._is_hasty and is_bad(event):
-                raise Ending(f"{' '.join(change_line(event).split())}; {what_runs(self._session.tally)}", self._session.code)
+                raise CommandExit(f"{' '.join(change_line(event).split())}; {what_runs(self._session.tally)}", self._session.code)
 
 
 def has_arrived(event: Event, until: str) -> bool:

@@ -7,8 +7,8 @@ from typing import Any, NotRequired, TypedDict, TypeVar, Unpack
 
 import click
 
-from asyncflow import PollPolicy, every, safety_net
-from asyncflow.cli.addon import Companion, CompanionOptions
+from asyncflow import PollPolicy, fixed_interval, webhook_fallback
+from asyncflow.cli.addon import Addon, AddonOptions
 from asyncflow.cli.addons.dashboard import WEB
 from asyncflow.cli.addons.download import DOWNLOADING
 from asyncflow.cli.addons.store import STORING
@@ -19,18 +19,18 @@ from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import POSITIVE, as_duration, color_option, files_option, json_option, quiet_option
-from asyncflow.cli.input.resume_state import Kept, kept_in
-from asyncflow.cli.output.progress import Tally
-from asyncflow.cli.output.renderers import ChangeFeed, Feed, JsonFeed, SummaryFeed
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.input.resume_state import ResumeState, kept_in
+from asyncflow.cli.output.progress import WatchProgress
+from asyncflow.cli.output.renderers import ChangeRenderer, JsonRenderer, Renderer, SummaryRenderer
+from asyncflow.cli.output.streams import OutputStream
 from asyncflow.cli.terminal import is_live, live_feed
-from asyncflow.cli.watch_runner import Session, Times, run, what_runs
+from asyncflow.cli.watch_runner import Times, WatchRunner, run, what_runs
 
 __all__ = ["COMPANIONS", "WatchFlags", "follow", "watch", "watch_options"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-COMPANIONS: tuple[CompanionOptions, ...] = (STORING, LISTENING, DOWNLOADING, WEB)
+COMPANIONS: tuple[AddonOptions, ...] = (STORING, LISTENING, DOWNLOADING, WEB)
 """What may run beside a watch. Their options are read by themselves: `WatchFlags` names only those that `follow` reads."""
 
 
@@ -111,23 +111,23 @@ def watch(
 
 
 def follow(
-    job_ids: Sequence[str], kept: Kept | None, name: str, flags: WatchFlags, *, companions: Sequence[Companion] = ()
+    job_ids: Sequence[str], kept: ResumeState | None, name: str, flags: WatchFlags, *, companions: Sequence[Addon] = ()
 ) -> int:
     """Watch *job_ids*, and what *kept* holds, to the end; return the exit code. *name* is the command's.
 
     Beside it run *companions*, and those that *flags* ask for.
     """
     all_ids = list(dict.fromkeys((*(kept.job_ids if kept is not None else ()), *job_ids)))
-    tally = Tally(all_ids)
+    tally = WatchProgress(all_ids)
     if kept is not None:
         kept.count_in(tally)
-    learned = PollPolicy() if flags["listen"] is None else safety_net(PollPolicy())
-    policy = every(flags["interval"]) if flags["interval"] is not None else learned
+    learned = PollPolicy() if flags["listen"] is None else webhook_fallback(PollPolicy())
+    policy = fixed_interval(flags["interval"]) if flags["interval"] is not None else learned
     asked_for = (made for companion in COMPANIONS if (made := companion.make(flags)) is not None)
 
     async def main() -> ExitCode:
         async with open_client(rate=flags["rate"], concurrency=flags["concurrency"], policy=policy) as client:
-            session = Session(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
+            session = WatchRunner(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
             session.feeds = feeds(session, as_json=flags["as_json"], quiet=flags.get("quiet", False), no_color=flags["no_color"])
             session.journal = None if kept is None else kept.journal
             session.companions = [*companions, *asked_for]
@@ -144,16 +144,16 @@ def follow(
             kept.warn()
 
 
-def feeds(session: Session, *, as_json: bool, quiet: bool, no_color: bool) -> list[Feed]:
+def feeds(session: WatchRunner, *, as_json: bool, quiet: bool, no_color: bool) -> list[Renderer]:
     """Return where the events of *session* go: JSON to standard output alone, words to where there is room for them."""
     if quiet:
-        return [JsonFeed(Outlet(sys.stdout))] if as_json else []
+        return [JsonRenderer(OutputStream(sys.stdout))] if as_json else []
     if not as_json:
         if is_live(sys.stdout):
             return [live_feed(sys.stdout, session.picture, no_color=no_color)]
-        return [ChangeFeed(Outlet(sys.stdout), session.kind_of, datetime.now)]
-    json = JsonFeed(Outlet(sys.stdout))
+        return [ChangeRenderer(OutputStream(sys.stdout), session.kind_of, datetime.now)]
+    json = JsonRenderer(OutputStream(sys.stdout))
     # A picture between JSON lines on one terminal would be neither.
     if is_live(sys.stderr) and not sys.stdout.isatty():
         return [json, live_feed(sys.stderr, session.picture, no_color=no_color)]
-    return [json, SummaryFeed(Outlet(sys.stderr))]
+    return [json, SummaryRenderer(OutputStream(sys.stderr))]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from asyncflow import every
+from asyncflow import fixed_interval
 from asyncflow.cli.addons.store import open_store, queue_option, store_option
 from asyncflow.cli.addons.webhook import Address, as_address
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.options import POSITIVE, as_duration
@@ -78,7 +78,7 @@ def worker(
     Start as many as you like, on any machine. Each job is polled by one of
     them at a time, and when one dies the others take its jobs over.
     """
-    policy = None if interval is None else every(interval)
+    policy = None if interval is None else fixed_interval(interval)
 
     async def main() -> None:
         from asyncflow.cluster import Worker, serve_health  # noqa: PLC0415 - help and mistakes should cost nothing
@@ -105,7 +105,7 @@ def worker(
                     place = await stack.enter_async_context(serve_health(member, store, *health))
                 except OSError as error:
                     reason = (error.strerror or "cannot listen").rpartition("] ")[2].lower()
-                    raise Ending(f"--health: {one_line(reason)}", ExitCode.USAGE) from error
+                    raise CommandExit(f"--health: {one_line(reason)}", ExitCode.USAGE) from error
                 complain(f"health and metrics at http://{place[0]}:{place[1]}")
             drain_on_signals(member)
             complain(

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 import asyncflow
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.formatting import one_line
 
 __all__ = ["Finding", "look_at_installation", "look_at_settings", "requirements"]
@@ -164,7 +164,7 @@ def _base_url() -> Finding:
         return Finding("base URL", "ok", f"{host()}, the default")
     try:
         open_client()
-    except Ending as ending:
+    except CommandExit as ending:
         if "BASE_URL" in ending.text:
             return Finding("base URL", "fail", ending.text, "unset USEAPI_BASE_URL, or set it to https://...")
     scheme = os.environ["USEAPI_BASE_URL"].partition(":")[0].lower()

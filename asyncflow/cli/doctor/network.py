@@ -17,7 +17,7 @@ from asyncflow import AsyncflowError
 from asyncflow.cli.client import open_client
 from asyncflow.cli.doctor.environment import Finding
 from asyncflow.cli.durations import span
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.errors import error_text
 from asyncflow.cli.formatting import count, one_line
 
@@ -29,7 +29,7 @@ _SKEW_BAD = 300.0
 _DAYS_LEFT = 14
 
 
-class Place(NamedTuple):
+class DiskPlace(NamedTuple):
     """Where the service is."""
 
     host: str
@@ -57,15 +57,15 @@ async def look_at_service(timeout: float) -> AsyncIterator[Finding]:
         yield await _ask_with_token(timeout)
 
 
-def _place() -> Place:
+def _place() -> DiskPlace:
     parts = urlsplit(os.environ.get("USEAPI_BASE_URL") or "https://api.useapi.net")
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("no address")
     is_secure = parts.scheme == "https"
-    return Place(parts.hostname, parts.port or (443 if is_secure else 80), is_secure)
+    return DiskPlace(parts.hostname, parts.port or (443 if is_secure else 80), is_secure)
 
 
-async def _look_up(place: Place, timeout: float) -> Finding:
+async def _look_up(place: DiskPlace, timeout: float) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
@@ -81,7 +81,7 @@ async def _look_up(place: Place, timeout: float) -> Finding:
     return Finding("name", "ok", f"{one_line(place.host)} has {addresses} ({_ms(loop.time() - began)})")
 
 
-async def _connect(place: Place, timeout: float) -> Finding:
+async def _connect(place: DiskPlace, timeout: float) -> Finding:
     loop = asyncio.get_running_loop()
     began = loop.time()
     try:
@@ -97,7 +97,7 @@ async def _connect(place: Place, timeout: float) -> Finding:
     return Finding("connection", "ok", f"port {place.port} ({_ms(took)})")
 
 
-async def _talk(place: Place, timeout: float) -> AsyncIterator[Finding]:
+async def _talk(place: DiskPlace, timeout: float) -> AsyncIterator[Finding]:
     """Shake hands, and ask for the time."""
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -131,7 +131,7 @@ def certificate_of(connection: ssl.SSLObject, took: float, now: datetime) -> Fin
     return Finding("TLS", "ok", told)
 
 
-async def _clock(place: Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> Finding:
+async def _clock(place: DiskPlace, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> Finding:
     host = f"[{place.host}]" if ":" in place.host else place.host
     headers = ("HEAD / HTTP/1.1", f"Host: {host}:{place.port}", "User-Agent: asyncflow-doctor", "Connection: close")
     writer.write("".join(f"{header}\r\n" for header in (*headers, "")).encode())
@@ -171,7 +171,7 @@ async def _ask_with_token(timeout: float) -> Finding:
     try:
         async with open_client(timeout=timeout, max_retries=0) as client:
             found = await client.get_stats("google-flow")
-    except Ending:
+    except CommandExit:
         return Finding("service", "skip", "not asked, since there is no token that can be sent")
     except AsyncflowError as error:
         return Finding("service", "fail", one_line(error_text(error)), _advice(error))

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import click
 
-from asyncflow.cli.endings import Ending
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import one_line
 from asyncflow.cli.input.options import as_duration
@@ -30,7 +30,7 @@ _LONGEST = 1_000_000
 Table = dict[str, Any]
 
 
-class _Flaw(Exception):  # noqa: N818 - it ends the reading, and is told as an `Ending`
+class _Flaw(Exception):  # noqa: N818 - it ends the reading, and is told as an `CommandExit`
     """What is wrong with the entry *key* of the table *path*."""
 
     def __init__(self, path: tuple[str, ...], key: str, text: str) -> None:
@@ -39,7 +39,7 @@ class _Flaw(Exception):  # noqa: N818 - it ends the reading, and is told as an `
 
 
 def read_config(name: str, group: click.Group) -> Table:
-    """Return what the file called *name* says as click wants it: tables of values by command. `Ending` tells of a flaw."""
+    """Return what the file called *name* says as click wants it: tables of values by command. `CommandExit` tells of a flaw."""
     shown = one_line(Path(name).name, 60)
     try:
         content = Path(name).read_bytes()
@@ -61,8 +61,8 @@ def read_config(name: str, group: click.Group) -> Table:
         raise _ending(shown, _line_of(text, flaw), f"{where}{one_line(flaw.key, 60)}: {flaw.text}") from None
 
 
-def _ending(name: str, line: int | None, text: str) -> Ending:
-    return Ending(f"{name}{'' if line is None else f', line {line}'}: {text}", ExitCode.USAGE)
+def _ending(name: str, line: int | None, text: str) -> CommandExit:
+    return CommandExit(f"{name}{'' if line is None else f', line {line}'}: {text}", ExitCode.USAGE)
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:

@@ -12,12 +12,12 @@ from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
 
-from asyncflow import SubmitLine, UsageError
-from asyncflow.cli.endings import Ending
+from asyncflow import SubmitRequest, UsageError
+from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.exits import ExitCode
 from asyncflow.cli.formatting import one_line
 
-__all__ = ["BadManifestError", "Entry", "Format", "Problems", "read_manifest"]
+__all__ = ["BadManifestError", "Format", "ManifestLine", "ManifestProblems", "read_manifest"]
 
 Format = Literal["json", "csv"]
 
@@ -28,22 +28,22 @@ _DELIMITERS = ",;\t"
 _OWN = frozenset({"key", "path"})
 
 
-class Entry(NamedTuple):
+class ManifestLine(NamedTuple):
     """A line of a manifest: where it begins in the file, what it asks for, and the key that the journal knows it by."""
 
     number: int
-    line: SubmitLine
+    line: SubmitRequest
     key: str
 
 
-class BadManifestError(Ending):
+class BadManifestError(CommandExit):
     """The manifest cannot be submitted as it is; nothing was sent."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text, ExitCode.USAGE)
 
 
-class Problems:
+class ManifestProblems:
     """What is wrong with the manifest called *name*, line by line."""
 
     def __init__(self, name: str) -> None:
@@ -63,27 +63,27 @@ class Problems:
             raise BadManifestError("\n  ".join(["the manifest has flaws, nothing was submitted", *first, *last]))
 
 
-def read_manifest(text: str, name: str, form: Format | None = None) -> list[Entry]:
+def read_manifest(text: str, name: str, form: Format | None = None) -> list[ManifestLine]:
     """Return the lines of *text*, all of them checked. *form* is told by the first character where it is None.
 
     `BadManifestError` names the file by *name* and the lines by their numbers.
     """
     if form is None:
         form = "json" if text.lstrip()[:1] in {"{", "["} else "csv"
-    problems = Problems(name)
+    problems = ManifestProblems(name)
     seen: Counter[str] = Counter()
     first: dict[object, int] = {}
-    entries: list[Entry] = []
+    entries: list[ManifestLine] = []
     for number, value in _json_rows(text, problems) if form == "json" else _csv_rows(text, problems):
         try:
-            line = SubmitLine.of(value)
+            line = SubmitRequest.of(value)
             key = line.known_as(seen)
         except UsageError as error:
             before = first.get(_key(value)) if "same key" in error.message else None
             problems.note(number, error.message if before is None else f"the key is that of line {before}")
         else:
             first.setdefault(line.key, number)
-            entries.append(Entry(number, line, key))
+            entries.append(ManifestLine(number, line, key))
     problems.raise_if_any()
     if not entries:
         raise BadManifestError(f"{name} holds no lines to submit")
@@ -94,7 +94,7 @@ def _key(value: object) -> object:
     return cast("Mapping[str, object]", value).get("key") if isinstance(value, Mapping) else None
 
 
-def _json_rows(text: str, problems: Problems) -> Iterator[tuple[int, Any]]:
+def _json_rows(text: str, problems: ManifestProblems) -> Iterator[tuple[int, Any]]:
     for number, row in enumerate(text.split("\n"), 1):
         if row.strip():
             try:
@@ -103,7 +103,7 @@ def _json_rows(text: str, problems: Problems) -> Iterator[tuple[int, Any]]:
                 problems.note(number, "is no JSON by itself: a manifest has one object a line")
 
 
-def _csv_rows(text: str, problems: Problems) -> Iterator[tuple[int, Any]]:
+def _csv_rows(text: str, problems: ManifestProblems) -> Iterator[tuple[int, Any]]:
     header = text.lstrip("\r\n").partition("\n")[0]
     delimiter = max(_DELIMITERS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -133,7 +133,7 @@ class _Column(NamedTuple):
     read: Callable[[str], Any]
 
 
-def _columns(names: list[str], number: int, problems: Problems) -> list[_Column]:
+def _columns(names: list[str], number: int, problems: ManifestProblems) -> list[_Column]:
     """Return what the header's *names* mean, nothing if they mean nothing: then that is noted."""
     columns: list[_Column] = []
     for name in (name.strip() for name in names):
@@ -153,7 +153,7 @@ def _columns(names: list[str], number: int, problems: Problems) -> list[_Column]
     return columns
 
 
-def _row_value(columns: list[_Column], row: list[str], number: int, problems: Problems) -> dict[str, Any] | None:
+def _row_value(columns: list[_Column], row: list[str], number: int, problems: ManifestProblems) -> dict[str, Any] | None:
     """Return the line that *row* is, None if a cell is not what its column is for. Empty cells are no fields."""
     value: dict[str, Any] = {"body": _Fields()}
     for (path, read), cell in zip(columns, row, strict=False):

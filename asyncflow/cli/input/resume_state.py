@@ -8,14 +8,14 @@ import msgspec
 
 from asyncflow import Ended, Event, Journal, JournalEntry, JournalError
 from asyncflow.cli.formatting import key_of, one_line
-from asyncflow.cli.output.progress import Tally
+from asyncflow.cli.output.progress import WatchProgress
 from asyncflow.cli.output.streams import complain
-from asyncflow.report import Ledger
+from asyncflow.report import ReportBuilder
 
-__all__ = ["Kept", "kept_in", "shown_name"]
+__all__ = ["ResumeState", "kept_in", "shown_name"]
 
 
-class Kept:
+class ResumeState:
     """A watch with a *journal*, which the user calls *name*: what earlier watches told counts, what they left is gone on with."""
 
     def __init__(self, journal: Journal, name: str, *, is_optional: bool, entries: Iterable[JournalEntry] = ()) -> None:
@@ -24,14 +24,14 @@ class Kept:
         self._is_optional = is_optional
         self.job_ids: dict[str, None] = {}
         self._told: list[Event] = []
-        self._ledger = Ledger()
+        self._ledger = ReportBuilder()
         for entry in entries:
             self.job_ids[entry.job_id] = None
             if entry.state == "handled" and entry.event is not None:
                 self._ledger.take(entry.event, key_of(entry.job_id))
                 self._told.append(_without_record(entry.event))
 
-    def count_in(self, tally: Tally) -> None:
+    def count_in(self, tally: WatchProgress) -> None:
         """Have *tally* count what was told already, so that the sum is that of one watch."""
         now = datetime.now(UTC)
         for event in self._told:
@@ -46,20 +46,20 @@ class Kept:
             complain(f"{one_line(str(self.journal.failure))}; went on without it")
 
 
-def kept_in(name: str, *, is_optional: bool, is_new: bool) -> Kept:
+def kept_in(name: str, *, is_optional: bool, is_new: bool) -> ResumeState:
     """Return what the journal called *name* holds. `JournalError` if it cannot be read, unless it is optional.
 
     *is_new* says that it need not be there.
     """
-    journal = Journal(name, on_error="go_on" if is_optional else "stop")
+    journal = Journal(name, on_error="continue" if is_optional else "stop")
     if is_new and not Path(name).exists():
-        return Kept(journal, name, is_optional=is_optional)
+        return ResumeState(journal, name, is_optional=is_optional)
     try:
-        return Kept(journal, name, is_optional=is_optional, entries=journal.entries())
+        return ResumeState(journal, name, is_optional=is_optional, entries=journal.entries())
     except JournalError:
         if not is_optional:
             raise
-        return Kept(journal, name, is_optional=True)
+        return ResumeState(journal, name, is_optional=True)
 
 
 def _without_record(event: Event) -> Event:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from asyncflow import Outcome
 from asyncflow.cli.durations import clock, span
 from asyncflow.cli.formatting import OUTCOMES, count, one_line, problem_text
-from asyncflow.cli.output.progress import GIVEN_UP, Running, Tally
+from asyncflow.cli.output.progress import GIVEN_UP, RunningJobs, WatchProgress
 from asyncflow.redaction import digest
 
-__all__ = ["STYLES", "WORDS", "Gauges", "Line", "frame", "plain"]
+__all__ = ["STYLES", "WORDS", "Line", "LiveMetrics", "frame", "plain"]
 
 Line = list[tuple[str, str]]
-Expect = Callable[[Running, float], float | None]
+Expect = Callable[[RunningJobs, float], float | None]
 
 STYLES: dict[str, str] = {
     Outcome.SUCCEEDED: "green",
@@ -36,7 +36,7 @@ _RIGHT = frozenset({"running", "left"})
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
+class LiveMetrics:
     """The instruments: *rate* in requests a second, *requests* in all, *throttled* of them; seconds to *next_poll*, *pause*."""
 
     rate: float = 0.0
@@ -52,8 +52,8 @@ def plain(line: Line) -> str:
 
 
 def frame(
-    tally: Tally,
-    gauges: Gauges | None,
+    tally: WatchProgress,
+    gauges: LiveMetrics | None,
     title: tuple[str, str],
     elapsed: float,
     now: float,
@@ -91,7 +91,7 @@ def _title(title: tuple[str, str], elapsed: float, width: int) -> Line:
     return [("  ", ""), (name, "bold"), ("  ", ""), (subject, ""), (gap, ""), (time, "dim")]
 
 
-def _bar(tally: Tally, width: int) -> Line:
+def _bar(tally: WatchProgress, width: int) -> Line:
     """Return a bar with a part for each outcome, then the numbers."""
     total = max(tally.total, tally.done, 1)
     label = f"{tally.done:,} of {total:,}".rjust(2 * len(f"{total:,}") + 4)
@@ -108,7 +108,7 @@ def _bar(tally: Tally, width: int) -> Line:
     return [*line, ("─" * (cells - filled), "dim"), ("  ", ""), (label, "bold")]
 
 
-def _counts(tally: Tally, width: int) -> Line:
+def _counts(tally: WatchProgress, width: int) -> Line:
     """Return the counts by outcome: at fixed places if there is room for it, else close together, and at last without zeros."""
     digits = len(f"{max(tally.total, tally.done):,}")
     present = [outcome for outcome in STYLES if tally.ended[outcome]] or [Outcome.SUCCEEDED]
@@ -124,7 +124,7 @@ def _counts(tally: Tally, width: int) -> Line:
     return line
 
 
-def _instruments(gauges: Gauges) -> Line:
+def _instruments(gauges: LiveMetrics) -> Line:
     line: Line = [(f"  {gauges.rate:.0f} requests/s, {gauges.requests:,} in all", "dim")]
     if gauges.throttled:
         line.append((f", {gauges.throttled:,} x 429", "yellow"))
@@ -135,14 +135,14 @@ def _instruments(gauges: Gauges) -> Line:
     return line
 
 
-def _trouble(tally: Tally) -> Line:
+def _trouble(tally: WatchProgress) -> Line:
     if not tally.silent:
         return []
     cause = problem_text(next(reversed(tally.silent.values())))
     return [("  ", ""), (f"{count(len(tally.silent), 'job')} without an answer, still trying: {cause}", "yellow")]
 
 
-def _table(tally: Tally, now: float, room: int, width: int, expect: Expect) -> list[Line]:
+def _table(tally: WatchProgress, now: float, room: int, width: int, expect: Expect) -> list[Line]:
     """Return the running jobs in one panel or, where there is room, in two, read down."""
     panels = 2 if width >= 2 * _PANEL + _GAP - _MARGIN else 1
     jobs = tally.oldest(room * panels)
@@ -188,7 +188,7 @@ def _header(columns: dict[str, int]) -> Line:
     return [(f"  {'  '.join(cells)}", "dim underline")]
 
 
-def _row(job: Running, tally: Tally, columns: dict[str, int], now: float, expect: Expect) -> Line:
+def _row(job: RunningJobs, tally: WatchProgress, columns: dict[str, int], now: float, expect: Expect) -> Line:
     age = max(now - job.born, 0.0)
     usual = expect(job, age)
     is_silent = job.job_id in tally.silent

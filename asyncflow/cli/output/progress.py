@@ -11,12 +11,12 @@ from datetime import datetime
 from itertools import count
 from operator import attrgetter
 
-from asyncflow import Abandoned, AsyncflowError, Changed, Ended, Event, Job, Outcome, Problem
+from asyncflow import Abandoned, AsyncflowError, Changed, Ended, ErrorInfo, Event, Job, Outcome
 from asyncflow.cli.exits import TIMEOUTS, ExitCode, verdict
 from asyncflow.cli.formatting import key_of, problem_text, reason_of
-from asyncflow.report import Ledger
+from asyncflow.report import ReportBuilder
 
-__all__ = ["GIVEN_UP", "Running", "Speed", "Tally"]
+__all__ = ["GIVEN_UP", "RateMeter", "RunningJobs", "WatchProgress"]
 
 GIVEN_UP = "given up"
 _BAD = (Outcome.PARTIAL, Outcome.NO_OUTPUT, Outcome.FAILED)
@@ -27,7 +27,7 @@ _MOST_STALE = 1000
 
 
 @dataclass(slots=True)
-class Running:
+class RunningJobs:
     """A job that still runs; *born* is when it was created."""
 
     job_id: str
@@ -39,33 +39,33 @@ class Running:
 
 
 @dataclass(slots=True)
-class Kind:
+class KindProgress:
     """What became of the jobs of one kind: *ended* counts them by outcome, *durations* are seconds by the service's clock."""
 
     ended: Counter[str] = field(default_factory=Counter[str])
     durations: list[float] = field(default_factory=list[float])
 
 
-class Tally:
+class WatchProgress:
     """Takes events in and keeps count; *job_ids* are those known from the start, *expected* how many there will be.
 
     `silent` are the jobs whose last read failed, with the cause; `ledger` are the books for the report.
     """
 
     def __init__(self, job_ids: Iterable[str] = (), expected: int | None = None) -> None:
-        self.running: dict[str, Running] = {}
+        self.running: dict[str, RunningJobs] = {}
         self.unread: dict[str, None] = dict.fromkeys(job_ids)
         self.total: int = len(self.unread) if expected is None else expected
-        self.kinds: dict[str, Kind] = {}
+        self.kinds: dict[str, KindProgress] = {}
         self.ended: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.silent: dict[str, Problem] = {}
+        self.silent: dict[str, ErrorInfo] = {}
         self.answers: int = 0
         self.failures: int = 0
         self.timed_out: int = 0
         self.lost: int = 0
-        self.ledger: Ledger = Ledger()
-        self._by_age: list[tuple[float, int, Running]] = []
+        self.ledger: ReportBuilder = ReportBuilder()
+        self._by_age: list[tuple[float, int, RunningJobs]] = []
         self._order = count()
         self._given_up: dict[str, str] = {}
 
@@ -88,7 +88,7 @@ class Tally:
         """Note that a read of the job failed."""
         self.failures += 1
         if error.transient:
-            self.silent[job_id] = Problem.of(error)
+            self.silent[job_id] = ErrorInfo.of(error)
 
     def apply(self, event: Event, now: float, wall_time: datetime) -> None:
         """Take in *event*, which came at *now*; *wall_time* (aware) is the same moment."""
@@ -117,16 +117,16 @@ class Tally:
             return
         age = (wall_time - job.created_at).total_seconds() if job.created_at is not None else 0.0
         born = now - age if 0 < age < _OLDEST else now
-        self.running[job.job_id] = running = Running(job.job_id, job.service, job.kind, job.model or "", job.status, born)
+        self.running[job.job_id] = running = RunningJobs(job.job_id, job.service, job.kind, job.model or "", job.status, born)
         heapq.heappush(self._by_age, (born, next(self._order), running))
         if len(self._by_age) > 2 * len(self.running) + _MOST_STALE:
             self._by_age = [entry for entry in self._by_age if self._is_running(entry[2])]
             heapq.heapify(self._by_age)
 
-    def _is_running(self, job: Running) -> bool:
+    def _is_running(self, job: RunningJobs) -> bool:
         return self.running.get(job.job_id) is job
 
-    def _abandon(self, job_id: str, problem: Problem, job: Job | None) -> None:
+    def _abandon(self, job_id: str, problem: ErrorInfo, job: Job | None) -> None:
         # A job that could not be read when its time was up is lost, not late.
         if problem.kind in TIMEOUTS and job_id not in self.silent:
             self.timed_out += 1
@@ -143,7 +143,7 @@ class Tally:
             del self._given_up[next(iter(self._given_up))]
         self._end(kind, GIVEN_UP)
 
-    def _leave(self, job_id: str) -> Running | None:
+    def _leave(self, job_id: str) -> RunningJobs | None:
         self.unread.pop(job_id, None)
         self.silent.pop(job_id, None)
         return self.running.pop(job_id, None)
@@ -152,8 +152,8 @@ class Tally:
         self.ended[outcome] += 1
         self._kind(kind).ended[outcome] += 1
 
-    def _kind(self, kind: str) -> Kind:
-        return self.kinds.setdefault(kind, Kind())
+    def _kind(self, kind: str) -> KindProgress:
+        return self.kinds.setdefault(kind, KindProgress())
 
     # -- what can be told ------------------------------------------------------------------------------------------------
 
@@ -177,9 +177,9 @@ class Tally:
         job = self.running.get(job_id)
         return self._given_up.get(job_id, "") if job is None else job.kind
 
-    def oldest(self, most: int) -> list[Running]:
+    def oldest(self, most: int) -> list[RunningJobs]:
         """Return up to *most* running jobs, longest-running first; what that takes does not grow with the number of jobs."""
-        found: list[tuple[float, int, Running]] = []
+        found: list[tuple[float, int, RunningJobs]] = []
         while self._by_age and len(found) < most:
             entry = heapq.heappop(self._by_age)
             if self._is_running(entry[2]):
@@ -189,7 +189,7 @@ class Tally:
         return [job for _, _, job in found]
 
 
-class Speed:
+class RateMeter:
     """How many of something happen in a second, over the last *window* seconds."""
 
     def __init__(self, window: float = 3.0) -> None:

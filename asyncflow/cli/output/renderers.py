@@ -1,7 +1,7 @@
 """Where the events of a watch go: JSON lines, lines of text, now and then a line, or a picture on a terminal.
 
 Each feed has `take`, called with the events that have come since the last time, and `finish`, called with the summary when
-the watch has run to its end. `LiveFeed` is painted by a timer, so that it moves while nothing happens.
+the watch has run to its end. `LiveRenderer` is painted by a timer, so that it moves while nothing happens.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ import msgspec
 from asyncflow import Abandoned, Event, Unreachable
 from asyncflow.cli.formatting import change_line
 from asyncflow.cli.output.live_view import Line, plain
-from asyncflow.cli.output.streams import Outlet
+from asyncflow.cli.output.streams import OutputStream
 
-__all__ = ["ChangeFeed", "Feed", "JsonFeed", "LiveFeed", "ProgressFeed", "SummaryFeed"]
+__all__ = ["ChangeRenderer", "JsonRenderer", "LiveRenderer", "ProgressRenderer", "Renderer", "SummaryRenderer"]
 
 _FRAME = 0.2
 _PROGRESS = 2.0
 
 
-class Painter(Protocol):
-    """What a `LiveFeed` paints on."""
+class Canvas(Protocol):
+    """What a `LiveRenderer` paints on."""
 
     def paint(self, lines: Sequence[Line]) -> None:
         """Show *lines* instead of what was shown before."""
@@ -37,7 +37,7 @@ class Painter(Protocol):
         """Write *lines*, to stay."""
 
 
-class Feed:
+class Renderer:
     """A feed that does nothing."""
 
     def start(self) -> None:
@@ -53,10 +53,10 @@ class Feed:
         """End, whatever has happened before."""
 
 
-class JsonFeed(Feed):
+class JsonRenderer(Renderer):
     """Every event as a line of JSON, each by itself, as soon as it comes."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: OutputStream) -> None:
         self._outlet = outlet
         self._encoder = msgspec.json.Encoder()
 
@@ -65,10 +65,10 @@ class JsonFeed(Feed):
         await self._outlet.write(self._encoder.encode_lines(events))
 
 
-class SummaryFeed(Feed):
+class SummaryRenderer(Renderer):
     """Nothing but the summary."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: OutputStream) -> None:
         self._outlet = outlet
 
     async def finish(self, lines: Sequence[Line]) -> None:
@@ -76,10 +76,10 @@ class SummaryFeed(Feed):
         await self._outlet.write("".join(f"{plain(line)}\n" for line in lines))
 
 
-class ChangeFeed(SummaryFeed):
+class ChangeRenderer(SummaryRenderer):
     """A line for every event, with the time of day by *wall_clock*; *kind_of* tells a job's kind where the event does not."""
 
-    def __init__(self, outlet: Outlet, kind_of: Callable[[str], str], wall_clock: Callable[[], datetime]) -> None:
+    def __init__(self, outlet: OutputStream, kind_of: Callable[[str], str], wall_clock: Callable[[], datetime]) -> None:
         super().__init__(outlet)
         self._kind_of = kind_of
         self._wall_clock = wall_clock
@@ -97,10 +97,10 @@ class ChangeFeed(SummaryFeed):
         return self._kind_of(event.job_id) if isinstance(event, Unreachable | Abandoned) else ""
 
 
-class ProgressFeed(SummaryFeed):
+class ProgressRenderer(SummaryRenderer):
     """A line of numbers every two seconds, made by *describe*."""
 
-    def __init__(self, outlet: Outlet, describe: Callable[[], str]) -> None:
+    def __init__(self, outlet: OutputStream, describe: Callable[[], str]) -> None:
         super().__init__(outlet)
         self._describe = describe
         self._next = 0.0
@@ -122,10 +122,10 @@ class ProgressFeed(SummaryFeed):
         await super().finish(lines)
 
 
-class LiveFeed(Feed):
+class LiveRenderer(Renderer):
     """A picture on a terminal, made by *picture* five times a second."""
 
-    def __init__(self, screen: Painter, picture: Callable[[], Sequence[Line]]) -> None:
+    def __init__(self, screen: Canvas, picture: Callable[[], Sequence[Line]]) -> None:
         self._screen = screen
         self._picture = picture
         self._timer: asyncio.TimerHandle | None = None

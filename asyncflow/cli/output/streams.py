@@ -15,7 +15,7 @@ from typing import TextIO
 from asyncflow.cli.endings import Interrupted
 from asyncflow.cli.exits import ExitCode
 
-__all__ = ["Outlet", "complain", "emit", "is_writable"]
+__all__ = ["OutputStream", "complain", "emit", "is_writable"]
 
 _PIECE = getattr(select, "PIPE_BUF", 512)
 
@@ -29,7 +29,7 @@ def is_writable(descriptor: int) -> bool:
     return bool(ready)
 
 
-class Outlet:
+class OutputStream:
     """Writes text or bytes to *stream*, all of them, in order; None is a stream that was closed before we came.
 
     `Interrupted` when standard output takes nothing any more, or nothing at all. Standard error has words for people: where they
@@ -100,8 +100,8 @@ class Outlet:
 
 
 def emit(content: str | bytes) -> None:
-    """Write *content* to standard output, for commands without an event loop; `Interrupted` as of an `Outlet`."""
-    Outlet(sys.stdout).put(content)
+    """Write *content* to standard output, for commands without an event loop; `Interrupted` as of an `OutputStream`."""
+    OutputStream(sys.stdout).put(content)
 
 
 def complain(text: str) -> None:

@@ -5,19 +5,19 @@ Pure: no clock, no I/O, no asyncio.
 
 from collections import Counter
 
-from asyncflow import Submission
+from asyncflow import SubmitResult
 from asyncflow.cli.durations import span
 from asyncflow.cli.exits import REFUSALS, ExitCode
 from asyncflow.cli.formatting import count, one_line, problem_text
 from asyncflow.redaction import digest
 
-__all__ = ["Submitted"]
+__all__ = ["SubmitSummary"]
 
 _WIDEST_KEY = 24
 _MOST_NAMED = 5
 
 
-class Submitted:
+class SubmitSummary:
     """The results of a batch of *total* lines, counted as they come; *last* is the number of the last one in its file."""
 
     def __init__(self, total: int, last: int) -> None:
@@ -28,7 +28,7 @@ class Submitted:
         self._kinds: Counter[str] = Counter()
         self._width = len(str(last))
 
-    def take(self, result: Submission) -> None:
+    def take(self, result: SubmitResult) -> None:
         """Count *result*."""
         self.states[result.state] += 1
         self._earlier += result.is_earlier and result.state == "submitted"
@@ -51,7 +51,7 @@ class Submitted:
             return ExitCode.LOST
         return ExitCode.BAD_OUTCOME if self.states["refused"] else ExitCode.SUCCEEDED
 
-    def line(self, result: Submission) -> str:
+    def line(self, result: SubmitResult) -> str:
         """Return what there is to say of *result*: its line and key, its job by a digest, and how it stands."""
         key = one_line(result.key, _WIDEST_KEY)
         return f"{result.number:>{self._width}}  {key:<{_WIDEST_KEY}}  {_fate(result)}\n"
@@ -83,7 +83,7 @@ class Submitted:
         return lines
 
 
-def _fate(result: Submission) -> str:
+def _fate(result: SubmitResult) -> str:
     if result.state == "unknown":
         status = result.error.status if result.error is not None else None
         return "unknown: sent, without an answer" + (f" [HTTP {status}]" if status is not None else "")

@@ -8,15 +8,15 @@ from statistics import median
 from asyncflow import Outcome, RunReport
 from asyncflow.cli.durations import span
 from asyncflow.cli.formatting import count, one_line
-from asyncflow.cli.output.live_view import STYLES, WORDS, Gauges, Line
-from asyncflow.cli.output.progress import Kind, Tally
+from asyncflow.cli.output.live_view import STYLES, WORDS, Line, LiveMetrics
+from asyncflow.cli.output.progress import KindProgress, WatchProgress
 
 __all__ = ["progress_line", "summary"]
 
 _MOST_REASONS = 5
 
 
-def summary(tally: Tally, gauges: Gauges | None, elapsed: float) -> list[Line]:
+def summary(tally: WatchProgress, gauges: LiveMetrics | None, elapsed: float) -> list[Line]:
     """Return the summary of a watch that took *elapsed* seconds: a table by kind if there is more than one job.
 
     *gauges* are None where others polled.
@@ -30,16 +30,16 @@ def summary(tally: Tally, gauges: Gauges | None, elapsed: float) -> list[Line]:
     return [*lines, [], *worth, *requests]
 
 
-def _table(tally: Tally) -> list[Line]:
+def _table(tally: WatchProgress) -> list[Line]:
     kinds = sorted(tally.kinds.items(), key=lambda item: -sum(item[1].ended.values()))
     header = f"{'':<8}{'jobs':>6}{''.join(f'{word:>{len(word) + 2}}' for word in WORDS.values())}{'median':>12}"
     lines: list[Line] = [[(header, "dim")], *(_table_row(one_line(name, 8) or "unknown", kind) for name, kind in kinds)]
     if len(kinds) > 1:
-        lines.append(_table_row("all", Kind(tally.ended, [])))
+        lines.append(_table_row("all", KindProgress(tally.ended, [])))
     return lines
 
 
-def _table_row(name: str, kind: Kind) -> Line:
+def _table_row(name: str, kind: KindProgress) -> Line:
     total = sum(kind.ended.values())
     line: Line = [(f"{name:<8}", ""), (f"{total:>6}", "bold")]
     for outcome, style in STYLES.items():
@@ -50,7 +50,7 @@ def _table_row(name: str, kind: Kind) -> Line:
     return line
 
 
-def _reasons(tally: Tally) -> list[Line]:
+def _reasons(tally: WatchProgress) -> list[Line]:
     ranked = tally.reasons.most_common()
     width = len(f"{ranked[0][1]:,}")
     lines: list[Line] = [[(f"{number:>{width},} x ", "dim"), (reason, "")] for reason, number in ranked[:_MOST_REASONS]]
@@ -68,7 +68,7 @@ def _worth(report: RunReport) -> list[Line]:
     return [[(", ".join(parts), "")]] if parts else []
 
 
-def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:
+def _requests(tally: WatchProgress, gauges: LiveMetrics, elapsed: float) -> Line:
     parts = [f"{count(gauges.requests, 'request')}, {gauges.requests / max(elapsed, 0.001):.1f} a second"]
     if tally.failures:
         parts.append(f"{count(tally.failures, 'failed read')}{'' if tally.lost else ' made good'}")
@@ -77,7 +77,7 @@ def _requests(tally: Tally, gauges: Gauges, elapsed: float) -> Line:
     return [("; ".join(parts), "dim")]
 
 
-def progress_line(tally: Tally, gauges: Gauges | None, elapsed: float) -> str:
+def progress_line(tally: WatchProgress, gauges: LiveMetrics | None, elapsed: float) -> str:
     """Return how far a watch is, in one line of text."""
     digits = len(f"{tally.total:,}")
     parts = [f"{elapsed:>5.0f} s  {tally.done:>{digits},} of {tally.total:,}"]

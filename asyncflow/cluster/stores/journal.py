@@ -12,7 +12,7 @@ from asyncflow.events import Abandoned, Changed, Ended
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from asyncflow.cluster.store import Report, Submitted
+    from asyncflow.cluster.store import PollReport, StoreSubmitResult
     from asyncflow.events import Event
     from asyncflow.watcher import WatchJournal
 
@@ -62,7 +62,7 @@ class JournalStore(MemoryStore):
     def _fail(self, error: Exception) -> None:
         self._failure = error
 
-    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> Submitted:
+    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> StoreSubmitResult:
         """Have these watched; they are on the disk when this returns."""
         await self._ready()
         new = [job_id for job_id in map(checked_id, job_ids) if job_id not in self._jobs and job_id not in self._over]
@@ -77,7 +77,7 @@ class JournalStore(MemoryStore):
                     submitted.states[job_id] = "ended"
         return submitted
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         """Take in what polls found."""
         counted = await super().report(worker, reports, pause=pause)
         for report, counts in zip(reports, counted, strict=True):

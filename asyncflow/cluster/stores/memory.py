@@ -16,14 +16,14 @@ from asyncflow.cluster.consumer import EventStream
 from asyncflow.cluster.store import (
     BEGINNING,
     Claim,
-    Claims,
+    ClaimBatch,
     Delivery,
     EventOptions,
     GroupStatus,
     State,
     StoreStatus,
-    Submitted,
-    WorkerStatus,
+    StoreSubmitResult,
+    WorkerInfo,
 )
 from asyncflow.cluster.store_watch import StoreWatch, StoreWatchOptions
 from asyncflow.errors import UsageError
@@ -31,7 +31,7 @@ from asyncflow.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from asyncflow.cluster.store import Report
+    from asyncflow.cluster.store import PollReport
     from asyncflow.events import Event
     from asyncflow.watcher import JobIds
 
@@ -42,7 +42,7 @@ _SCHEMA = 1
 
 
 @dataclass(slots=True)
-class _Watched:
+class _StoredJob:
     added_at: float
     due: float
     fence: int = 0
@@ -53,7 +53,7 @@ class _Watched:
 
 
 @dataclass(slots=True)
-class _Group:
+class _ConsumerGroup:
     given_to: str = BEGINNING
     pending: dict[str, tuple[str, float]] = field(default_factory=dict[str, tuple[str, float]])
     """Place -> who was given it, and when."""
@@ -75,12 +75,12 @@ class MemoryStore:
         self.queue: str = queue
         self._retention = retention
         self._now = clock
-        self._jobs: dict[str, _Watched] = {}
+        self._jobs: dict[str, _StoredJob] = {}
         self._due: list[tuple[float, str]] = []
         self._over: dict[str, tuple[float, int, str]] = {}
         self._events: dict[str, tuple[float, Delivery]] = {}
         self._order: list[int] = []
-        self._groups: dict[str, _Group] = {}
+        self._groups: dict[str, _ConsumerGroup] = {}
         self._lessons: list[tuple[str, tuple[str, str, str, float]]] = []
         self._workers: dict[str, tuple[float, str]] = {}
         self._rate: float | None = None
@@ -99,7 +99,7 @@ class MemoryStore:
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
-    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> Submitted:
+    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> StoreSubmitResult:
         """Have these watched."""
         await self._ready()
         now, states = self._now(), dict[str, State]()
@@ -110,22 +110,22 @@ class MemoryStore:
                 states[job_id] = "ended"
             else:
                 _, number, _ = self._over.pop(job_id, (0.0, 0, ""))
-                self._jobs[job_id] = _Watched(now, now, number=number)
+                self._jobs[job_id] = _StoredJob(now, now, number=number)
                 heappush(self._due, (now, job_id))
                 self._counts["submitted"] += 1
                 states[job_id] = "new"
-        return Submitted(states, _place(self._order[-1]) if self._order else BEGINNING)
+        return StoreSubmitResult(states, _place(self._order[-1]) if self._order else BEGINNING)
 
-    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
+    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> ClaimBatch:
         """Lease due jobs and pay for them."""
         await self._ready()
         now = self._now()
         self._workers[worker] = (now, words)
         if self._is_draining:
-            return Claims(now=now, wait=_LONGEST_WAIT, is_draining=True)
+            return ClaimBatch(now=now, wait=_LONGEST_WAIT, is_draining=True)
         if self._paused_until > now:
             pause = self._paused_until - now
-            return Claims(now=now, wait=min(pause, _LONGEST_WAIT), pause=pause)
+            return ClaimBatch(now=now, wait=min(pause, _LONGEST_WAIT), pause=pause)
         allowed, wait = count, _LONGEST_WAIT
         if self._rate is not None:
             burst = max(1.0, self._rate / 50)
@@ -148,7 +148,7 @@ class MemoryStore:
             wait = min(wait, max(1.0 - self._tokens, 0.0) / self._rate)
         elif self._due:
             wait = min(wait, max(self._due[0][0] - now, 0.0))
-        return Claims(jobs, now, wait)
+        return ClaimBatch(jobs, now, wait)
 
     def _next_due(self, now: float) -> str | None:
         while self._due and self._due[0][0] <= now:
@@ -158,7 +158,7 @@ class MemoryStore:
                 return job_id
         return None
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         """Take in what polls found."""
         now = self._now()
         if pause is not None:
@@ -167,7 +167,7 @@ class MemoryStore:
         self._counts["reports"] += len(reports)
         return [self._take_report(worker, report, now) for report in reports]
 
-    def _take_report(self, worker: str, report: Report, now: float) -> bool:
+    def _take_report(self, worker: str, report: PollReport, now: float) -> bool:
         job = self._jobs.get(report.job_id)
         if job is None or not job.is_leased or job.fence != report.fence:
             self._counts["stale"] += 1
@@ -256,13 +256,13 @@ class MemoryStore:
     async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that nobody of the group was given."""
         await self._ready()
-        mine = self._groups.setdefault(group, _Group())
+        mine = self._groups.setdefault(group, _ConsumerGroup())
         places = (await self._wait_for(lambda: self._beyond(mine.given_to), wait))[:count]
         if places:
             mine.given_to = places[-1]
         return self._give(mine, consumer, places)
 
-    def _give(self, group: _Group, consumer: str, places: Iterable[str]) -> list[Delivery]:
+    def _give(self, group: _ConsumerGroup, consumer: str, places: Iterable[str]) -> list[Delivery]:
         now, given = self._now(), list[Delivery]()
         for place in places:
             if place in self._events:
@@ -273,26 +273,26 @@ class MemoryStore:
     async def take_again(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
         """Return what this consumer was given and has not acknowledged."""
         await self._ready()
-        pending = self._groups.setdefault(group, _Group()).pending
+        pending = self._groups.setdefault(group, _ConsumerGroup()).pending
         mine = sorted((place for place, (who, _) in pending.items() if who == consumer), key=_number)
         return [self._events[place][1] for place in mine if _number(place) > _number(after) and place in self._events][:count]
 
     async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return what another consumer was given long ago."""
         await self._ready()
-        mine, now = self._groups.setdefault(group, _Group()), self._now()
+        mine, now = self._groups.setdefault(group, _ConsumerGroup()), self._now()
         old = sorted((place for place, (_, at) in mine.pending.items() if now - at >= silence), key=_number)
         return self._give(mine, consumer, old[:count])
 
     async def keep(self, group: str, consumer: str, places: Sequence[str]) -> None:
         """Say that this consumer is still at work."""
-        mine = self._groups.setdefault(group, _Group())
+        mine = self._groups.setdefault(group, _ConsumerGroup())
         self._give(mine, consumer, [place for place in places if place in mine.pending])
 
     async def acknowledge(self, group: str, places: Sequence[str]) -> None:
         """Note that these were handled."""
         for place in places:
-            self._groups.setdefault(group, _Group()).pending.pop(place, None)
+            self._groups.setdefault(group, _ConsumerGroup()).pending.pop(place, None)
 
     def _is_done(self, place: str, group: str) -> bool:
         """Return whether a group has handled the event at *place*."""
@@ -351,7 +351,7 @@ class MemoryStore:
             pause=max(self._paused_until - now, 0.0),
             is_draining=self._is_draining,
             counts=dict(self._counts),
-            workers=tuple(WorkerStatus(name, now - at, _SCHEMA, words) for name, (at, words) in sorted(self._workers.items())),
+            workers=tuple(WorkerInfo(name, now - at, _SCHEMA, words) for name, (at, words) in sorted(self._workers.items())),
             groups=tuple(
                 GroupStatus(
                     name,

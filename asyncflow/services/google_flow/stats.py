@@ -10,13 +10,13 @@ from typing import ClassVar
 from msgspec import Struct, field
 
 from asyncflow.redaction import digest
-from asyncflow.services.job import Discreet
+from asyncflow.services.job import RedactedStruct
 from asyncflow.services.lenient import Json, forgive, load_object, parse_time
 
 _ELAPSED = re.compile(r"(?:(\d+):)?(\d+):(\d+)(?:\.\d+)?")
 
 
-class SummaryRow(Discreet, frozen=True, gc=False):
+class SummaryRow(RedactedStruct, frozen=True, gc=False):
     """The counts of one account; a number that the service does not give is 0.
 
     *average_response* is in seconds. *score* orders the accounts for the next job; its formula is the service's own.
@@ -33,7 +33,7 @@ class SummaryRow(Discreet, frozen=True, gc=False):
         return f"<SummaryRow executing={self.executing} completed={self.completed} failed={self.failed}>"
 
 
-class ExecutingRow(Discreet, frozen=True, gc=False):
+class ExecutingRow(RedactedStruct, frozen=True, gc=False):
     """A job that runs: for which account, since when (aware), and for how many seconds already."""
 
     job_id: str
@@ -45,7 +45,7 @@ class ExecutingRow(Discreet, frozen=True, gc=False):
         return f"<ExecutingRow {digest(self.job_id)}>"
 
 
-class HistoryRow(Discreet, frozen=True, gc=False):
+class HistoryRow(RedactedStruct, frozen=True, gc=False):
     """A job of the last quarter of an hour: how the POST for it ended, and how many seconds it took."""
 
     job_id: str
@@ -58,7 +58,7 @@ class HistoryRow(Discreet, frozen=True, gc=False):
         return f"<HistoryRow {digest(self.job_id)} {self.http_status}>"
 
 
-class StatsGroup(Discreet, frozen=True, gc=False):
+class StatsGroup(RedactedStruct, frozen=True, gc=False):
     """The statistics of the videos, of the images, or of both: *summary* is by account, the jobs are in the service's order."""
 
     summary: dict[str, SummaryRow] = field(default_factory=dict[str, SummaryRow])
@@ -69,7 +69,7 @@ class StatsGroup(Discreet, frozen=True, gc=False):
         return f"<StatsGroup accounts={len(self.summary)} executing={len(self.executing)} history={len(self.history)}>"
 
 
-class FlowStats(Discreet, frozen=True, gc=False, tag="google-flow", tag_field="service"):
+class FlowStats(RedactedStruct, frozen=True, gc=False, tag="google-flow", tag_field="service"):
     """The recent work of all Google Flow accounts (https://useapi.net/docs/api-google-flow-v1/get-google-flow-jobs).
 
     A group that was not sent is None. The jobs in it are the one way to find a lost id again, for a quarter of an hour.
@@ -102,7 +102,7 @@ class FlowStats(Discreet, frozen=True, gc=False, tag="google-flow", tag_field="s
         return f"<FlowStats accounts={len(self.emails)} executing={len(self.executing_jobs)}>"
 
 
-class RunningJob(Discreet, frozen=True, gc=False):
+class RunningJob(RedactedStruct, frozen=True, gc=False):
     """A song that is being made."""
 
     job_id: str
@@ -114,7 +114,7 @@ class RunningJob(Discreet, frozen=True, gc=False):
         return f"<RunningJob {digest(self.job_id)} {self.status}>"
 
 
-class MusicAccount(Discreet, frozen=True, gc=False):
+class MusicAccount(RedactedStruct, frozen=True, gc=False):
     """What one account is doing: how many songs of how many that it may make at once."""
 
     running: int = 0
@@ -125,7 +125,7 @@ class MusicAccount(Discreet, frozen=True, gc=False):
         return f"<MusicAccount {self.running} of {self.max_jobs}>"
 
 
-class MusicStats(Discreet, frozen=True, gc=False, tag="flowmusic", tag_field="service"):
+class MusicStats(RedactedStruct, frozen=True, gc=False, tag="flowmusic", tag_field="service"):
     """The running jobs of all Flow Music accounts (https://useapi.net/docs/api-flowmusic-v1/get-flowmusic-jobs)."""
 
     service: ClassVar[str] = "flowmusic"

@@ -5,8 +5,8 @@ Pure: no clock, no I/O, no asyncio. Values are `dict`, as JSON has them; times a
 
 from random import Random
 
-from asyncflow.simulator.identity import Facts, Fate, clip_id, iso, media_name
-from asyncflow.simulator.signed_links import Links
+from asyncflow.simulator.identity import Fate, JobIdentity, clip_id, iso, media_name
+from asyncflow.simulator.signed_links import SignedLinks
 
 __all__ = ["clip_states", "listed", "record"]
 
@@ -18,7 +18,7 @@ _ERRORS = (
 )
 
 
-def record(facts: Facts, status: str, *, created: float, updated: float | None, links: Links) -> Body:
+def record(facts: JobIdentity, status: str, *, created: float, updated: float | None, links: SignedLinks) -> Body:
     """Return the job's record while it has *status*; *updated* is when the status came, None for the first one."""
     body: Body = {
         "jobid": facts.job_id,
@@ -39,7 +39,7 @@ def record(facts: Facts, status: str, *, created: float, updated: float | None, 
     return body | {"error": _ERRORS[facts.seed % len(_ERRORS)]}
 
 
-def listed(facts: Facts, created: float) -> Body:
+def listed(facts: JobIdentity, created: float) -> Body:
     """Return a running job's entry in the accounts' list."""
     entry: Body = {"jobid": facts.job_id, "status": "pending"}
     if facts.operation != "music":
@@ -47,7 +47,7 @@ def listed(facts: Facts, created: float) -> Body:
     return entry | {"created_at": iso(created)}
 
 
-def clip_states(facts: Facts) -> list[str]:
+def clip_states(facts: JobIdentity) -> list[str]:
     """Return the state of each clip of the completed song: ok or unlinked; none for a silent refusal."""
     count = max(facts.media, 2) if facts.fate is Fate.PARTIAL else facts.media
     match facts.fate:
@@ -61,7 +61,7 @@ def clip_states(facts: Facts) -> list[str]:
             return ["ok"] * count
 
 
-def _clip(facts: Facts, index: int, state: str, ended: float, links: Links) -> Body:
+def _clip(facts: JobIdentity, index: int, state: str, ended: float, links: SignedLinks) -> Body:
     name = media_name(facts, index)
     random = Random(facts.seed + index)
     clip: Body = {

@@ -6,9 +6,9 @@ Pure: no clock, no I/O, no asyncio. Values are `dict`, as JSON has them; times a
 import base64
 from random import Random
 
-from asyncflow.simulator.identity import Facts, Fate, asset_id, iso, mask, media_name
+from asyncflow.simulator.identity import Fate, JobIdentity, asset_id, iso, mask, media_name
 from asyncflow.simulator.samples import mp4, png
-from asyncflow.simulator.signed_links import Links
+from asyncflow.simulator.signed_links import SignedLinks
 
 __all__ = ["captcha", "created_answer", "failure_body", "is_inline", "media_states", "record", "sync_answer"]
 
@@ -24,7 +24,7 @@ _REASONS = (
 _IMAGE_MODELS = {"nano-banana-2": "NARWHAL", "nano-banana-2-lite": "GEM_PIX_2", "nano-banana-pro": "HARBOR_SEAL"}
 
 
-def record(facts: Facts, status: str, *, created: float, updated: float | None, links: Links) -> Body:
+def record(facts: JobIdentity, status: str, *, created: float, updated: float | None, links: SignedLinks) -> Body:
     """Return the job's record while it has *status*; *updated* is when the status came, None for the first one."""
     body: Body = {"jobid": facts.job_id, "type": facts.kind, "status": status, "created": iso(created), "request": _echo(facts)}
     if updated is None:
@@ -37,7 +37,7 @@ def record(facts: Facts, status: str, *, created: float, updated: float | None, 
     return body
 
 
-def created_answer(facts: Facts, created: float) -> Body:
+def created_answer(facts: JobIdentity, created: float) -> Body:
     """Return the body of a 201: pending operations still in the deprecated form, and for videos only."""
     response: Body = {"captcha": captcha(facts)}
     if facts.operation == "videos":
@@ -60,17 +60,17 @@ def created_answer(facts: Facts, created: float) -> Body:
     }
 
 
-def sync_answer(facts: Facts, ended: float, links: Links) -> Body:
+def sync_answer(facts: JobIdentity, ended: float, links: SignedLinks) -> Body:
     """Return the body of a 200 that waited for the end of a job: no status, and the id spelled `jobId`."""
     return {"jobId": facts.job_id} | _response(facts, ended, links)
 
 
-def failure_body(facts: Facts) -> Body:
+def failure_body(facts: JobIdentity) -> Body:
     """Return the job-like body with which a synchronous creation fails."""
     return {"jobId": facts.job_id, "error": _upstream_error(facts), "code": 400}
 
 
-def captcha(facts: Facts) -> Body:
+def captcha(facts: JobIdentity) -> Body:
     """Return the attempts that the job's captcha took, the last one successful."""
     random = Random(facts.seed ^ 0xCA)
     attempts: list[Body] = []
@@ -89,7 +89,7 @@ def captcha(facts: Facts) -> Body:
         attempt["error"] = "token refused"
 
 
-def media_states(facts: Facts) -> list[str]:
+def media_states(facts: JobIdentity) -> list[str]:
     """Return the state of each media of the ended job: ok, failed, refused or unlinked."""
     count = max(facts.media, 2) if facts.fate is Fate.PARTIAL else facts.media
     match facts.fate:
@@ -107,14 +107,14 @@ def media_states(facts: Facts) -> list[str]:
             return ["ok"] * count
 
 
-def _echo(facts: Facts) -> Body:
+def _echo(facts: JobIdentity) -> Body:
     echo = dict(facts.request)
     if facts.operation not in {"upscale", "concatenate"}:
         echo = {"prompt": "A paper kite over the harbour", "model": facts.model, "count": facts.media} | echo
     return {"email": mask(facts.email)} | {key: value for key, value in echo.items() if key != "email"}
 
 
-def _response(facts: Facts, ended: float, links: Links) -> Body:
+def _response(facts: JobIdentity, ended: float, links: SignedLinks) -> Body:
     if facts.operation == "concatenate":
         answer: Body = {"status": "MEDIA_GENERATION_STATUS_SUCCESSFUL", "inputsCount": facts.inputs}
         return answer | {"encodedVideo": base64.b64encode(mp4(media_name(facts, 0))).decode()}
@@ -125,15 +125,15 @@ def _response(facts: Facts, ended: float, links: Links) -> Body:
     return response | {"captcha": captcha(facts)}
 
 
-def _reason(facts: Facts, index: int = 0) -> str:
+def _reason(facts: JobIdentity, index: int = 0) -> str:
     return _REASONS[(facts.seed + index) % len(_REASONS)]
 
 
-def _prompt(facts: Facts) -> str:
+def _prompt(facts: JobIdentity) -> str:
     return str(facts.request.get("prompt", "A paper kite over the harbour"))
 
 
-def _video(facts: Facts, index: int, state: str, ended: float, links: Links) -> Body:
+def _video(facts: JobIdentity, index: int, state: str, ended: float, links: SignedLinks) -> Body:
     name = media_name(facts, index)
     upscaled = facts.operation == "upscale"
     failed = state == "failed"
@@ -175,12 +175,12 @@ def _video(facts: Facts, index: int, state: str, ended: float, links: Links) -> 
     return media
 
 
-def is_inline(facts: Facts, index: int) -> bool:
+def is_inline(facts: JobIdentity, index: int) -> bool:
     """Return whether the picture comes as base64 in the record; the other way is a link, never both."""
     return Random(facts.seed + index).random() < facts.inline
 
 
-def _image(facts: Facts, index: int, state: str, ended: float, links: Links) -> Body:
+def _image(facts: JobIdentity, index: int, state: str, ended: float, links: SignedLinks) -> Body:
     name = media_name(facts, index)
     seed = facts.seed % 10**6 + index
     workflow = f"1f2e3d4c-aaaa-4bbb-8ccc-{facts.seed % 2**48:012x}"
@@ -200,12 +200,12 @@ def _image(facts: Facts, index: int, state: str, ended: float, links: Links) -> 
     return {"name": name, "workflowId": workflow, "image": {"generatedImage": image}}
 
 
-def _upstream_error(facts: Facts) -> Body:
+def _upstream_error(facts: JobIdentity) -> Body:
     detail = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": _reason(facts)}
     return {"code": 400, "message": "The request was not accepted.", "status": "INVALID_ARGUMENT", "details": [detail]}
 
 
-def _failed(facts: Facts, ended: float, links: Links) -> Body:
+def _failed(facts: JobIdentity, ended: float, links: SignedLinks) -> Body:
     """Return the members of a failed record, with the error in one of the five places where it has been seen."""
     match facts.seed % 5:
         case 0:

@@ -10,11 +10,11 @@ from asyncflow.simulator.clock import wait_until
 from asyncflow.simulator.google_flow import records as flow_records
 from asyncflow.simulator.google_flow.stats import statistics
 from asyncflow.simulator.identity import ACCOUNTS, Fate, mask
-from asyncflow.simulator.jobs import Order, SimulatedJob
-from asyncflow.simulator.request import Call, Handler, Refused, chosen_fate, fields_of, text
-from asyncflow.simulator.responses import Reply, json_reply, refusal
+from asyncflow.simulator.jobs import JobOrder, SimulatedJob
+from asyncflow.simulator.request import Handler, Refusal, SimulatedRequest, chosen_fate, fields_of, text
+from asyncflow.simulator.responses import SimulatedResponse, json_reply, refusal
 from asyncflow.simulator.samples import gif, mp4, png
-from asyncflow.simulator.state import World
+from asyncflow.simulator.state import SimulatorState
 
 __all__ = ["ROUTES", "read_asset", "read_job"]
 
@@ -31,7 +31,7 @@ _ASSET = re.compile(r"user:\d+-email:[0-9a-f]+-(image|video):(.+)")
 _SYNC_LIMIT = 600.0
 
 
-def read_job(world: World, call: Call) -> Reply:
+def read_job(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
     """Answer GET /v1/google-flow/jobs/{jobid}; the raw target tells whether the id was percent-encoded."""
     raw = call.path.removeprefix("/v1/google-flow/jobs/")
     if _ENCODED.search(raw) or not raw.endswith("-bot:google-flow"):
@@ -47,10 +47,10 @@ def read_job(world: World, call: Call) -> Reply:
         return refusal(410)
     if job.facts.email in world.injector.faults.broken_accounts:
         return _dead_account(job.facts.email)
-    return Reply(200, job.scenario.record(call.now - job.born))
+    return SimulatedResponse(200, job.scenario.record(call.now - job.born))
 
 
-def read_asset(world: World, call: Call) -> Reply:
+def read_asset(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
     """Answer GET /v1/google-flow/assets/{mediaGenerationId} with a fresh link, or the bytes if `raw=true` asks for them."""
     given = unquote(call.path.removeprefix("/v1/google-flow/assets/"))
     match = _ASSET.fullmatch(given)
@@ -65,14 +65,14 @@ def read_asset(world: World, call: Call) -> Reply:
     if parse_qs(call.query).get("raw") == ["true"]:
         size = world.settings.media_size
         content = mp4(name, size) if kind == "video" else png(name, size)
-        return Reply(200, content, {"Content-Type": "video/mp4" if kind == "video" else "image/png"})
+        return SimulatedResponse(200, content, {"Content-Type": "video/mp4" if kind == "video" else "image/png"})
     return json_reply(
         200, {"url": world.links.signed(f"/content/{kind}/{name}", world.wall(call.now)), "mediaGenerationId": given}
     )
 
 
 def _create_video(operation: str, allowed: re.Pattern[str], required: tuple[str, ...]) -> Handler:
-    async def create(world: World, call: Call) -> Reply:
+    async def create(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
         fields = fields_of(call, allowed, required)
         call.made = job = _make(world, fields, "video", operation)
         if fields.get("async") is True:
@@ -82,33 +82,33 @@ def _create_video(operation: str, allowed: re.Pattern[str], required: tuple[str,
     return create
 
 
-async def _create_images(world: World, call: Call) -> Reply:
+async def _create_images(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
     call.made = job = _make(world, fields_of(call, _IMAGE, ("prompt",)), "image", "images")
     return await _wait_for(world, job)
 
 
-def _make(world: World, fields: dict[str, object], kind: str, operation: str) -> SimulatedJob:
+def _make(world: SimulatorState, fields: dict[str, object], kind: str, operation: str) -> SimulatedJob:
     email = text(fields, "email")
     if email is not None and email not in ACCOUNTS:
-        raise Refused(404, f"Google Flow account {email} not found")
+        raise Refusal(404, f"Google Flow account {email} not found")
     if email in world.injector.faults.broken_accounts:
-        raise Refused(596, f"Account {mask(str(email))} in error state: refresh token rejected")
+        raise Refusal(596, f"Account {mask(str(email))} in error state: refresh token rejected")
     source = text(fields, "mediaGenerationId")
     if source is not None and not _ASSET.fullmatch(source):
-        raise Refused(400, f"Invalid mediaGenerationId format: {source}")
+        raise Refusal(400, f"Invalid mediaGenerationId format: {source}")
     count = fields.get("count", 1)
     if not isinstance(count, int) or not 1 <= count <= 4:
-        raise Refused(400, "Parameter count must be between 1 and 4")
+        raise Refusal(400, "Parameter count must be between 1 and 4")
     if fields.get("aspectRatio", "landscape") not in {"landscape", "portrait", "square"}:
-        raise Refused(400, "Parameter aspectRatio must be one of landscape, portrait, square")
-    order = Order(
+        raise Refusal(400, "Parameter aspectRatio must be one of landscape, portrait, square")
+    order = JobOrder(
         kind=kind, operation=operation, fate=chosen_fate(fields), media=count, model=text(fields, "model"), submitted=True
     )
     order.email, order.request, order.reply_url = email, fields, text(fields, "replyUrl")
     return world.add_job(order)
 
 
-async def _wait_for(world: World, job: SimulatedJob) -> Reply:
+async def _wait_for(world: SimulatorState, job: SimulatedJob) -> SimulatedResponse:
     """Answer when the job has ended, or with 408 after ten minutes of the service's time; the work goes on then."""
     limit = _SYNC_LIMIT / world.settings.speed
     after = job.scenario.ends_after
@@ -122,21 +122,21 @@ async def _wait_for(world: World, job: SimulatedJob) -> Reply:
     return json_reply(200, flow_records.sync_answer(job.facts, world.wall(job.born + wait), world.links))
 
 
-def _concatenate(world: World, call: Call) -> Reply:
+def _concatenate(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
     fields = fields_of(call, _SIMPLE, ("media",))
     inputs = cast("list[object]", fields["media"]) if isinstance(fields["media"], list) else []
     if not 2 <= len(inputs) <= 10:
-        raise Refused(400, "Parameter media must hold 2 to 10 items")
-    order = Order(operation="concatenate", duration=0.0, fate=Fate.SUCCESS, inputs=len(inputs), request=fields, submitted=True)
+        raise Refusal(400, "Parameter media must hold 2 to 10 items")
+    order = JobOrder(operation="concatenate", duration=0.0, fate=Fate.SUCCESS, inputs=len(inputs), request=fields, submitted=True)
     call.made = job = world.add_job(order)
     return json_reply(200, flow_records.sync_answer(job.facts, world.wall(job.born), world.links))
 
 
 def _encode(member: str, make: Callable[[str], bytes]) -> Handler:
-    def answer(_: World, call: Call) -> Reply:
+    def answer(_: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
         source = str(fields_of(call, _SIMPLE, ("mediaGenerationId",))["mediaGenerationId"])
         if not _ASSET.fullmatch(source):
-            raise Refused(400, f"Invalid mediaGenerationId format: {source}")
+            raise Refusal(400, f"Invalid mediaGenerationId format: {source}")
         return json_reply(200, {member: _base64(make(source))})
 
     return answer
@@ -146,20 +146,20 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def _read_statistics(world: World, call: Call) -> Reply:
+def _read_statistics(world: SimulatorState, call: SimulatedRequest) -> SimulatedResponse:
     option = parse_qs(call.query).get("options", ["summary"])[0]
     if option not in {"summary", "executing", "history"}:
-        raise Refused(400, "Parameter options must be one of summary, executing, history")
+        raise Refusal(400, "Parameter options must be one of summary, executing, history")
     return json_reply(200, statistics(world.book, option, call.now, world.wall(0)))
 
 
-def _dead_account(email: str) -> Reply:
+def _dead_account(email: str) -> SimulatedResponse:
     error = f"Account {mask(email)} in error state: refresh token rejected"
     return json_reply(596, {"error": error, "code": 596})
 
 
 def _fixed(status: int, error: str) -> Handler:
-    def answer(_: World, __: Call) -> Reply:
+    def answer(_: SimulatorState, __: SimulatedRequest) -> SimulatedResponse:
         return json_reply(status, {"error": error, "code": status})
 
     return answer

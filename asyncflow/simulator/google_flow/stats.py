@@ -5,7 +5,7 @@ Pure: no clock, no I/O, no asyncio.
 
 from collections.abc import Iterable
 
-from asyncflow.simulator.jobs import JobBook, SimulatedJob
+from asyncflow.simulator.jobs import JobRegistry, SimulatedJob
 
 __all__ = ["statistics"]
 
@@ -13,7 +13,7 @@ _WINDOW = 15 * 60.0
 _SHOWN = 10
 
 
-def statistics(book: JobBook, option: str, now: float, start_wall: float) -> dict[str, object]:
+def statistics(book: JobRegistry, option: str, now: float, start_wall: float) -> dict[str, object]:
     """Return the summary and, if *option* names it, what is executing or the history of the last 15 minutes."""
     jobs = [job for job in book.jobs if job.facts.service == "google-flow" and not job.foreign]
     parts = {

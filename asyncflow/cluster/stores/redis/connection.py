@@ -24,7 +24,7 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Link", "shown"]
+__all__ = ["RedisConnection", "shown"]
 
 _log = logging.getLogger("asyncflow.cluster")
 
@@ -54,7 +54,7 @@ _WORDS = {
 """What the first word of a server's refusal means: the reason, the words for it, whether it passes."""
 
 
-class Link:
+class RedisConnection:
     """The server at *url*; *patience* is for how many seconds a call is repeated before it fails, None for ever."""
 
     def __init__(self, url: str, patience: float | None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["Tail", "as_place"]
+__all__ = ["SharedTail", "as_place"]
 
 _MOST = 10_000
 """Entries that are remembered for those who are a little behind; whoever is further behind reads alone."""
@@ -24,7 +24,7 @@ def as_place(text: str) -> Place:
     return int(time), int(number or 0)
 
 
-class Tail:
+class SharedTail:
     """Reads for several at once by *fetch*, a function of a place and seconds to wait that returns (place, entry) pairs.
 
     Whoever comes first reads for all; when he has something, or is cancelled, the others look, and the next of them reads on.

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from asyncflow.cluster.store import GroupStatus, StoreStatus, WorkerStatus
+from asyncflow.cluster.store import GroupStatus, StoreStatus, WorkerInfo
 
 __all__ = ["read_status", "worries"]
 
@@ -42,9 +42,9 @@ def _pairs(flat: Any) -> dict[str, Any]:  # noqa: ANN401 - an empty table of Lua
     return dict(zip(flat[::2], flat[1::2], strict=True)) if flat else {}
 
 
-def _worker(name: str, words: str, now: float) -> WorkerStatus:
+def _worker(name: str, words: str, now: float) -> WorkerInfo:
     at, schema, *rest = words.split(" ", 2)
-    return WorkerStatus(name, max(now - float(at), 0.0), int(schema), " ".join(rest))
+    return WorkerInfo(name, max(now - float(at), 0.0), int(schema), " ".join(rest))
 
 
 def _group(fields: dict[str, Any]) -> GroupStatus:

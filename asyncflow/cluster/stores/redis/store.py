@@ -9,10 +9,10 @@ import msgspec
 
 from asyncflow.cluster.codec import checked_id, pack_event, place_of, unpack_event
 from asyncflow.cluster.consumer import EventStream
-from asyncflow.cluster.store import BEGINNING, Claim, Claims, Delivery, EventOptions, State, Submitted
+from asyncflow.cluster.store import BEGINNING, Claim, ClaimBatch, Delivery, EventOptions, State, StoreSubmitResult
 from asyncflow.cluster.store_watch import StoreWatch, StoreWatchOptions
-from asyncflow.cluster.stores.redis.connection import Link
-from asyncflow.cluster.stores.redis.shared_tail import Tail
+from asyncflow.cluster.stores.redis.connection import RedisConnection
+from asyncflow.cluster.stores.redis.shared_tail import SharedTail
 from asyncflow.cluster.stores.redis.status import read_status, worries
 from asyncflow.errors import StoreError, UsageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from asyncflow.cluster.store import Report, StoreStatus
+    from asyncflow.cluster.store import PollReport, StoreStatus
     from asyncflow.watcher import JobIds
 
 __all__ = ["RedisStore"]
@@ -77,7 +77,7 @@ class RedisStore:
         if not retention > 0 or most_events < 1 or most_bytes < 1:
             raise UsageError("retention, most_events and most_bytes must be more than 0")
         self.queue: str = queue
-        self._link = Link(url, patience)
+        self._link = RedisConnection(url, patience)
         self._schema = schema
         self._retention = retention
         self._most_events = most_events
@@ -86,7 +86,7 @@ class RedisStore:
         self._keys = tuple(f"{{af:{queue}}}:{name}" for name in names)
         self._events = self._keys[4]
         self._groups: set[str] = set()
-        self._tail = Tail(self._read_on)
+        self._tail = SharedTail(self._read_on)
 
     @property
     def place(self) -> str:
@@ -98,7 +98,7 @@ class RedisStore:
 
     # -- jobs ------------------------------------------------------------------------------------------------------------
 
-    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> Submitted:
+    async def submit(self, job_ids: Sequence[str], *, again: bool = False) -> StoreSubmitResult:
         """Have these watched. What has returned survives as much as the server does: see `check`."""
         if isinstance(job_ids, str):
             raise UsageError("job_ids is a single str: pass a list of ids")
@@ -112,19 +112,19 @@ class RedisStore:
                 if state == 0:
                     raise StoreError("two ids have the same digest: one of them cannot be watched here (failed)", reason="failed")
                 states[job_id] = "new" if state == 1 else "watched" if state == 2 else "ended"
-        return Submitted(states, after or await self._last_place())
+        return StoreSubmitResult(states, after or await self._last_place())
 
     async def _last_place(self) -> str:
         last = await self._link.call("XREVRANGE", self._events, "+", "-", "COUNT", 1)
         return last[0][0].decode() if last else BEGINNING
 
-    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> Claims:
+    async def claim(self, worker: str, count: int, lease: float, words: str = "") -> ClaimBatch:
         """Lease due jobs. Jobs of a call whose answer is lost are nobody's until the lease is over."""
         answer = await self._run("claim", worker, min(count, _SLICE), repr(lease), repr(_LONGEST_WAIT), words)
         now, wait, pause, is_draining, jobs = _decode_claims(answer)
-        return Claims(jobs, now, wait, pause, bool(is_draining))
+        return ClaimBatch(jobs, now, wait, pause, bool(is_draining))
 
-    async def report(self, worker: str, reports: Sequence[Report], *, pause: float | None = None) -> list[bool]:
+    async def report(self, worker: str, reports: Sequence[PollReport], *, pause: float | None = None) -> list[bool]:
         """Take in what polls found."""
         counted: list[bool] = []
         for piece in _slices(reports) if reports else [reports]:
