@@ -84,7 +84,8 @@ class Changed(RedactedStruct, frozen=True, tag="changed"):
 class Expiring(RedactedStruct, frozen=True, tag="expiring"):
     """Something of a job will soon be gone, at *at* (aware): its "links" or, of a job that still runs, its "record".
 
-    Reported on request only: see the *expiry_warning* of `JobWatcher`. `get_asset_url` returns fresh links to Google Flow's files.
+    Reported on request only: see the *expiry_warning* of `JobWatcher`. `get_asset_url` returns fresh links to
+    Google Flow's files.
     """
 
     type: ClassVar[Literal["expiring"]] = "expiring"

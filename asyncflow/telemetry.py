@@ -1,9 +1,9 @@
 """Facts about our own work, and the hooks that hear of them.
 
-Pure: no clock, no I/O, no asyncio. A hook is any callable that takes one `TelemetryEvent`, given to `AsyncClient` or `JobWatcher`. It
-is called at once, on the event loop, between two steps of the work: it must not block. One that raises is told to nobody but the
-log, and called no more. Facts hold neither ids nor addresses, links or prompts: a job is named by its `digest`, as in errors
-and logs, so that whatever is done with a fact shows nothing. Times are in seconds.
+Pure: no clock, no I/O, no asyncio. A hook is any callable that takes one `TelemetryEvent`, given to `AsyncClient` or
+`JobWatcher`. It is called at once, on the event loop, between two steps of the work, so it must not block. A
+hook that raises is logged and not called again. Events hold no ids, addresses, links or prompts: a job is named by its
+`digest`, as in errors and logs. Times are in seconds.
 """
 
 import re

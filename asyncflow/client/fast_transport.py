@@ -4,7 +4,8 @@ Those cost three quarters of a poll, and the parser and its queues most of the r
 how long it is and is no longer, is recognized here; from the first byte on aiohttp's own protocol hears of every other one, and
 of all that happens to a connection. The parts that are used are aiohttp's own, but undocumented: `is_fit` says whether this
 version has been tried, and a connection that looks otherwise than expected is `UnsupportedAiohttp`, upon which
-the client changes to the session transport for good. What goes on the wire and what is made of the answer is the same in both lanes, as the tests hold.
+the client changes to the session transport for good. What goes on the wire, and what is made of the
+answer, is the same in both transports; the tests hold that.
 """
 
 from __future__ import annotations

@@ -33,16 +33,16 @@ __all__ = [
 
 _ROOMS = {
     "Delivery": "store",
-    "EventStream": "deliveries",
-    "JournalStore": "journal_store",
-    "MemoryStore": "memory",
-    "RedisStore": "redis_store",
+    "EventStream": "consumer",
+    "JournalStore": "stores.journal",
+    "MemoryStore": "stores.memory",
+    "RedisStore": "stores.redis.store",
     "StoreStatus": "store",
     "StoreWatch": "store_watch",
     "WatchStore": "store",
     "Worker": "worker",
     "WorkerStats": "worker_stats",
-    "serve_health": "health",
+    "serve_health": "health_server",
 }
 
 

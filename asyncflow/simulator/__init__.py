@@ -35,8 +35,8 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "Answer": "playback",
-    "Fate": "facts",
+    "Answer": "replay",
+    "Fate": "identity",
     "Faults": "faults",
     "JobTruth": "jobs",
     "ManualClock": "clock",
@@ -44,9 +44,9 @@ _ROOMS = {
     "Outage": "faults",
     "Scenario": "scenario",
     "Simulator": "server",
-    "SimulatorStats": "counters",
+    "SimulatorStats": "metrics",
     "SimulatorThread": "thread",
-    "SubmitTruth": "calls",
+    "SubmitTruth": "request",
 }
 
 
