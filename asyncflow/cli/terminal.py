@@ -27,5 +27,5 @@ def screen_on(stream: TextIO, *, no_color: bool) -> "Screen":
 def live_feed(stream: TextIO, picture: Callable[[tuple[int, int]], Sequence["Line"]], *, no_color: bool) -> "LiveRenderer":
     """Return a feed that paints what *picture* gives for a size on *stream*, a terminal."""
     screen = screen_on(stream, no_color=no_color)
-    feed: LiveRenderer = import_module("asyncflow.cli.output.renderers").LiveFeed(screen, lambda: picture(screen.size))
+    feed: LiveRenderer = import_module("asyncflow.cli.output.renderers").LiveRenderer(screen, lambda: picture(screen.size))
     return feed

@@ -39,7 +39,7 @@ def test_the_list_of_commands_says_what_each_is() -> None:
         assert isinstance(found, click.Command)
         assert found.name == name
         assert all(parameter.help for parameter in found.params if isinstance(parameter, click.Option))
-        assert import_module(f"asyncflow.cli.{name}").__all__
+        assert import_module(f"asyncflow.cli.commands.{name}").__all__
     assert group.get_command(context, "group") is None
 
 

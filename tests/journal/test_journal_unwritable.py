@@ -32,9 +32,9 @@ import os, sys
 from datetime import datetime, UTC
 from pathlib import Path
 from asyncflow.journal.database import Database
-from asyncflow.journal.operations import Added
+from asyncflow.journal.operations import AddJobs
 
-Database(Path(sys.argv[1])).write([Added(["late"], datetime.now(UTC))])
+Database(Path(sys.argv[1])).write([AddJobs(["late"], datetime.now(UTC))])
 os._exit(0)
 """
 
