@@ -175,7 +175,7 @@ class Hooks:
     def __iter__(self) -> Iterator[Hook]:
         return iter(self._hooks)
 
-    def look_at(self, budget: BudgetSource, now: float) -> None:
+    def check_budget(self, budget: BudgetSource, now: float) -> None:
         """Tell how *budget* has changed since this was called last, if it has."""
         stats = budget.stats()
         throttled, circuit = seen = stats.throttled, stats.circuit
@@ -185,9 +185,9 @@ class Hooks:
         self._seen[budget] = seen
         reason = f"circuit_{'opened' if circuit == 'open' else 'closed'}" if circuit != was else "throttled"
         pause = 0.0 if stats.paused_until is None else max(stats.paused_until - now, 0.0)
-        self.tell(BudgetChanged(reason, stats.rate, stats.ceiling, stats.limit, pause, throttled))
+        self.emit(BudgetChanged(reason, stats.rate, stats.ceiling, stats.limit, pause, throttled))
 
-    def tell(self, fact: TelemetryEvent) -> None:
+    def emit(self, fact: TelemetryEvent) -> None:
         """Have each hook hear *fact*; a hook that raises hears no other, and harms nobody."""
         for hook in self._hooks:
             try:

@@ -214,18 +214,18 @@ def taught(concurrency: int) -> Pacer:
     now = -1000.0
     while pacer.stats().rate < 45_000 and now < -1:
         for _ in range(500):
-            delay = pacer.take(now, Priority.REST)
+            delay = pacer.try_acquire(now, Priority.REST)
             if delay:
                 now += delay
             else:
-                pacer.answered(now, 0.05)
+                pacer.succeeded(now, 0.05)
     while pacer.stats().limit < concurrency - 2 and now < -0.1:
         # The room too: all of it used, and answered at once.
-        while (delay := pacer.take(now, Priority.REST)) < 0.2:
+        while (delay := pacer.try_acquire(now, Priority.REST)) < 0.2:
             now += delay
         now += 0.05
         while pacer.stats().in_flight:
-            pacer.answered(now, 0.05)
+            pacer.succeeded(now, 0.05)
     return pacer
 
 

@@ -22,7 +22,7 @@ from asyncflow.cluster.store import PollReport
 from benchmarks._engine import engine
 from benchmarks._nginx import serving
 from benchmarks._readers import IDS, TOKEN, taught
-from benchmarks._report import PollReport as Tables
+from benchmarks._report import Report as Tables
 from benchmarks._report import Spread, parser, ratios
 
 if TYPE_CHECKING:

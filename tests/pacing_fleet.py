@@ -150,11 +150,11 @@ class Fleet:
         """Send what is due and may go, and note when to look again."""
         delay = 0.0
         while self._due and self._due[0][0] <= now:
-            delay = self.pacer.take(now, Priority.REST)
+            delay = self.pacer.try_acquire(now, Priority.REST)
             if delay:
                 break
             due, job = heapq.heappop(self._due)
-            self.pacer.slipped(now - due)
+            self.pacer.note_lateness(now - due)
             word, latency, retry_after = self.service.answer(now)
             self._counts["requests"] += 1
             self._number += 1
@@ -167,7 +167,7 @@ class Fleet:
 
     def _end(self, now: float, job: int, latency: float, word: str, retry_after: float | None) -> None:
         if word == "answered":
-            self.pacer.answered(now, latency)
+            self.pacer.succeeded(now, latency)
             self._failures.pop(job, None)
             if now - latency >= self._ends[job]:
                 self.delays.append(now - self._ends[job])

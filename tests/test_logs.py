@@ -81,8 +81,8 @@ def test_a_hook_that_raises_is_logged_once_with_its_traceback(heard: list[loggin
 
     hooks = logs.hooks_of([spoilt])
     assert hooks is not None
-    hooks.tell(WatchStarted(1, 2))
-    hooks.tell(WatchStarted(1, 2))
+    hooks.emit(WatchStarted(1, 2))
+    hooks.emit(WatchStarted(1, 2))
     [record] = heard
     assert (record.levelname, record.getMessage()) == ("ERROR", "hook_failed")
     assert "spoilt" in vars(record)["hook"]

@@ -27,7 +27,7 @@ START = 1000.0
 
 def take_when_due(pacer: Pacer, now: float, priority: Priority = REST) -> float:
     """Return when a request of *priority* went out that was ready at *now*."""
-    while delay := pacer.take(now, priority):
+    while delay := pacer.try_acquire(now, priority):
         assert delay < inf
         now += delay
     return now
@@ -37,7 +37,7 @@ def serve(pacer: Pacer, now: float, until: float, latency: float = 0.0) -> float
     """Send one request after another until then, each answered at once, and return when the last went out."""
     while now < until:
         now = take_when_due(pacer, now)
-        pacer.answered(now, latency)
+        pacer.succeeded(now, latency)
     return now
 
 
@@ -53,16 +53,16 @@ def fail(pacer: Pacer, now: float, times: int = 8) -> float:
 
 def test_a_fresh_budget_lets_the_first_request_go_and_spaces_the_second() -> None:
     pacer = Pacer()
-    assert pacer.peek(START, REST) == 0.0
-    assert pacer.take(START, REST) == 0.0
-    assert pacer.take(START, REST) == pytest.approx(0.005)
-    assert pacer.take(START + 0.005, REST) == 0.0
-    assert pacer.take(START + 0.005, REST) == pytest.approx(0.025)
+    assert pacer.delay(START, REST) == 0.0
+    assert pacer.try_acquire(START, REST) == 0.0
+    assert pacer.try_acquire(START, REST) == pytest.approx(0.005)
+    assert pacer.try_acquire(START + 0.005, REST) == 0.0
+    assert pacer.try_acquire(START + 0.005, REST) == pytest.approx(0.025)
 
 
 def test_peek_pays_for_nothing() -> None:
     pacer = Pacer()
-    assert [pacer.peek(START, REST) for _ in range(3)] == [0.0] * 3
+    assert [pacer.delay(START, REST) for _ in range(3)] == [0.0] * 3
     assert pacer.stats().in_flight == 0
 
 
@@ -71,11 +71,11 @@ def test_slots_missed_by_a_coarse_timer_are_made_up_for_and_others_are_lost() ->
     now = serve(pacer, START, START + 20)
     assert pacer.stats().rate == pytest.approx(1000 / 1.01)
     late = now + 0.005
-    assert sum(pacer.take(late, REST) == 0.0 for _ in range(100)) in {4, 5}
+    assert sum(pacer.try_acquire(late, REST) == 0.0 for _ in range(100)) in {4, 5}
     suspended, caught_up = now + 3600, 0
-    pacer.released()
-    while not pacer.take(suspended, REST):
-        pacer.released()
+    pacer.cancelled()
+    while not pacer.try_acquire(suspended, REST):
+        pacer.cancelled()
         caught_up += 1
     assert caught_up == 10
 
@@ -88,11 +88,11 @@ def test_no_second_holds_more_starts_than_the_hard_rate_and_one(rate: float, lag
     now = START
     while len(starts) < min(rate * 30, 10_000) and now < START + 40:
         for _ in range(50):
-            if delay := pacer.take(now, INTERACTIVE):
+            if delay := pacer.try_acquire(now, INTERACTIVE):
                 now += delay + lag
             else:
                 starts.append(now)
-                pacer.answered(now, 0.01)
+                pacer.succeeded(now, 0.01)
     first = 0
     for last, at in enumerate(starts):
         while starts[first] < at - 1:
@@ -105,7 +105,7 @@ def test_no_second_holds_more_starts_than_the_hard_rate_and_one(rate: float, lag
 def test_the_hard_rate_is_a_spacing_when_it_is_low() -> None:
     pacer = Pacer(rate=0.5)
     starts = [START]
-    pacer.take(START, REST)
+    pacer.try_acquire(START, REST)
     for _ in range(4):
         starts.append(take_when_due(pacer, starts[-1]))
     assert [b - a for a, b in itertools.pairwise(starts)] == pytest.approx([2.01, 2.02, 2.02, 2.02])
@@ -113,17 +113,17 @@ def test_the_hard_rate_is_a_spacing_when_it_is_low() -> None:
 
 def test_a_caller_who_looks_on_goes_one_slot_early_but_not_two() -> None:
     pacer = Pacer()
-    pacer.take(START, REST)
-    assert pacer.peek(START, REST) > 0
-    assert pacer.take(START, INTERACTIVE) == 0.0
-    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.005)
-    assert pacer.take(START, REST) == pytest.approx(0.03)
+    pacer.try_acquire(START, REST)
+    assert pacer.delay(START, REST) > 0
+    assert pacer.try_acquire(START, INTERACTIVE) == 0.0
+    assert pacer.try_acquire(START, INTERACTIVE) == pytest.approx(0.005)
+    assert pacer.try_acquire(START, REST) == pytest.approx(0.03)
 
 
 def test_the_slot_on_credit_stays_under_the_hard_rate() -> None:
     pacer = Pacer(rate=2)
-    pacer.take(START, REST)
-    assert pacer.take(START, INTERACTIVE) == pytest.approx(0.495)
+    pacer.try_acquire(START, REST)
+    assert pacer.try_acquire(START, INTERACTIVE) == pytest.approx(0.495)
 
 
 def test_the_rate_doubles_each_second_while_it_is_the_bottleneck() -> None:
@@ -146,10 +146,10 @@ def test_the_rate_learned_ends_at_the_hard_one() -> None:
 def test_the_rate_does_not_grow_without_demand() -> None:
     pacer = Pacer()
     for second in range(100):
-        pacer.peek(START + second, REST)
-        assert pacer.take(START + second, REST) == 0.0
-        pacer.peek(START + second, REST)
-        pacer.answered(START + second, 0.0)
+        pacer.delay(START + second, REST)
+        assert pacer.try_acquire(START + second, REST) == 0.0
+        pacer.delay(START + second, REST)
+        pacer.succeeded(START + second, 0.0)
     assert pacer.stats().rate == 40
 
 
@@ -157,9 +157,9 @@ def test_who_looks_without_need_does_not_drive_the_rate_far_beyond_the_demand() 
     pacer = Pacer()
     for number in range(4000):
         now = START + number / 40
-        assert pacer.take(now, REST) == 0.0 or number < 80
-        pacer.peek(now, REST)
-        pacer.answered(now, 0.0)
+        assert pacer.try_acquire(now, REST) == 0.0 or number < 80
+        pacer.delay(now, REST)
+        pacer.succeeded(now, 0.0)
     assert pacer.stats().rate < 100
 
 
@@ -171,8 +171,8 @@ def test_the_rate_does_not_grow_on_failures() -> None:
         if number % 5:
             pacer.failed(now)
         else:
-            pacer.released()
-            pacer.throttled(now, 0.001) if number == 0 else pacer.answered(now, 0.0)
+            pacer.cancelled()
+            pacer.throttled(now, 0.001) if number == 0 else pacer.succeeded(now, 0.0)
     assert pacer.stats().rate < 21
 
 
@@ -182,11 +182,11 @@ def test_late_answers_do_not_make_the_rate_leap() -> None:
     for number in range(160):
         now = take_when_due(pacer, now)
         if number < 152:
-            pacer.released()
-    pacer.answered(now, 2.0)
+            pacer.cancelled()
+    pacer.succeeded(now, 2.0)
     assert pacer.stats().rate == pytest.approx(41)
     for _ in range(7):
-        pacer.answered(now, 2.0)
+        pacer.succeeded(now, 2.0)
     assert pacer.stats().rate == pytest.approx(48)
 
 
@@ -205,8 +205,8 @@ def test_a_429_halves_the_rate_and_pauses_everybody() -> None:
     assert stats.paused_until == pytest.approx(now + 5, abs=0.02)
     assert (stats.throttled, stats.pauses) == (1, 1)
     for priority in Priority:
-        assert pacer.peek(now, priority) == pytest.approx(5, abs=0.02)
-        assert pacer.take(now + 4.999, priority) > 0
+        assert pacer.delay(now, priority) == pytest.approx(5, abs=0.02)
+        assert pacer.try_acquire(now + 4.999, priority) > 0
     assert take_when_due(pacer, now) >= now + 5
 
 
@@ -217,7 +217,7 @@ def test_answers_to_requests_under_way_do_not_halve_again() -> None:
         now = take_when_due(pacer, now)
     for number in range(3):
         pacer.throttled(now + number, 5)
-    pacer.answered(now + 3, 3.0)
+    pacer.succeeded(now + 3, 3.0)
     pacer.throttled(now + 3)
     pacer.throttled(now + 3, 1)
     stats = pacer.stats()
@@ -243,9 +243,9 @@ def test_the_rate_never_falls_to_nothing() -> None:
 )
 def test_what_is_believed_of_a_retry_after(retry_after: float | None, pause: float) -> None:
     pacer = Pacer()
-    pacer.take(START, REST)
+    pacer.try_acquire(START, REST)
     pacer.throttled(START, retry_after)
-    assert pause < pacer.peek(START, REST) < pause * 1.002 + 0.02
+    assert pause < pacer.delay(START, REST) < pause * 1.002 + 0.02
 
 
 def test_pauses_grow_while_the_service_names_none_and_start_over_after_an_answer() -> None:
@@ -254,10 +254,10 @@ def test_pauses_grow_while_the_service_names_none_and_start_over_after_an_answer
     for _ in range(7):
         now = take_when_due(pacer, now)
         pacer.throttled(now)
-        pauses.append(round(pacer.peek(now, REST)))
+        pauses.append(round(pacer.delay(now, REST)))
     assert pauses == [1, 2, 4, 8, 16, 30, 30]
     now = take_when_due(pacer, now)
-    pacer.answered(now, 0.1)
+    pacer.succeeded(now, 0.1)
     now = take_when_due(pacer, now)
     pacer.throttled(now)
     assert round((pacer.stats().paused_until or 0) - now) == 1
@@ -265,11 +265,11 @@ def test_pauses_grow_while_the_service_names_none_and_start_over_after_an_answer
 
 def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
     pacer = Pacer()
-    pacer.take(START, REST)
-    pacer.take(START, INTERACTIVE)
+    pacer.try_acquire(START, REST)
+    pacer.try_acquire(START, INTERACTIVE)
     pacer.throttled(START, 1800)
     pacer.throttled(START, 1)
-    assert pacer.peek(START, REST) > 1800
+    assert pacer.delay(START, REST) > 1800
 
 
 def test_the_rate_creeps_up_after_a_429_and_faster_the_longer_it_goes_well() -> None:
@@ -327,7 +327,7 @@ def test_a_429_on_one_request_in_a_hundred_does_not_bring_the_rate_down_for_good
             if dice.random() < 0.01:
                 pacer.throttled(now, retry_after)
             else:
-                pacer.answered(now, 0.01)
+                pacer.succeeded(now, 0.01)
                 count += 1
         answers.append(count)
     possible = 60 * 100 / retry_after
@@ -343,7 +343,7 @@ def test_where_429s_come_at_any_rate_pauses_may_take_half_of_the_time_and_no_mor
             pacer.throttled(now, 5.0)
             paused += 5.0
         else:
-            pacer.answered(now, 0.01)
+            pacer.succeeded(now, 0.01)
     assert paused < 0.7 * 600
 
 
@@ -359,7 +359,7 @@ def test_a_true_limit_is_soon_told_from_429s_that_come_at_any_rate(limit: float,
             throttled += now > START + 300
         else:
             tokens -= 1
-            pacer.answered(now, 0.01)
+            pacer.succeeded(now, 0.01)
     assert throttled < 30
 
 
@@ -372,7 +372,7 @@ def test_the_circuit_opens_after_eight_failures_in_a_row() -> None:
     assert pacer.stats().circuit == "closed"
     now = fail(pacer, now, 1)
     assert pacer.stats().circuit == "open"
-    assert 0.4 <= pacer.peek(now, INTERACTIVE) <= 0.5
+    assert 0.4 <= pacer.delay(now, INTERACTIVE) <= 0.5
 
 
 def test_two_failures_in_a_hundred_never_open_the_circuit() -> None:
@@ -384,7 +384,7 @@ def test_two_failures_in_a_hundred_never_open_the_circuit() -> None:
         if dice.random() < 0.02:
             pacer.failed(now)
         else:
-            pacer.answered(now, 0.05)
+            pacer.succeeded(now, 0.05)
         assert pacer.stats().circuit == "closed"
 
 
@@ -419,11 +419,11 @@ def test_an_answer_closes_the_circuit_and_the_rate_starts_over_from_an_eighth() 
     told: list[float] = []
     pacer.subscribe(lambda: told.append(now))
     now = take_when_due(pacer, now)
-    pacer.answered(now, 0.1)
+    pacer.succeeded(now, 0.1)
     assert told == [now]
     assert pacer.stats().circuit == "closed"
     assert pacer.stats().rate == pytest.approx(rate / 8, rel=0.02)
-    assert pacer.peek(now, REST) < 0.06
+    assert pacer.delay(now, REST) < 0.06
     serve(pacer, now, now + 3.1)
     assert 0.7 * rate < pacer.stats().rate < 1.1 * rate
 
@@ -448,16 +448,16 @@ def test_a_429_closes_the_circuit_too_and_its_pause_holds() -> None:
     now = take_when_due(pacer, now)
     pacer.throttled(now, 60)
     assert pacer.stats().circuit == "closed"
-    assert pacer.peek(now, INTERACTIVE) > 60
+    assert pacer.delay(now, INTERACTIVE) > 60
 
 
 def test_an_answer_does_not_end_a_pause() -> None:
     pacer = Pacer()
-    pacer.take(START, REST)
-    pacer.take(START, INTERACTIVE)
+    pacer.try_acquire(START, REST)
+    pacer.try_acquire(START, INTERACTIVE)
     pacer.throttled(START, 60)
-    pacer.answered(START + 1, 1.0)
-    assert pacer.peek(START + 1, REST) > 59
+    pacer.succeeded(START + 1, 1.0)
+    assert pacer.delay(START + 1, REST) > 59
 
 
 def test_an_answer_that_closes_the_circuit_does_not_end_a_pause() -> None:
@@ -469,9 +469,9 @@ def test_an_answer_that_closes_the_circuit_does_not_end_a_pause() -> None:
     for _ in range(8):
         pacer.failed(now)
     assert pacer.stats().circuit == "open"
-    pacer.answered(now, 0.1)
+    pacer.succeeded(now, 0.1)
     assert pacer.stats().circuit == "closed"
-    assert pacer.peek(now, REST) > 60
+    assert pacer.delay(now, REST) > 60
 
 
 def test_a_probe_finds_a_place_though_those_under_the_learned_limit_are_held() -> None:
@@ -489,7 +489,7 @@ def test_phases_spread_the_probes_of_several_clients() -> None:
     delays = set()
     for phase in (0.0, 0.3, 0.6):
         pacer = Pacer(phase=phase)
-        delays.add(round(pacer.peek(fail(pacer, START), REST), 3))
+        delays.add(round(pacer.delay(fail(pacer, START), REST), 3))
     assert len(delays) == 3
 
 
@@ -501,11 +501,11 @@ def test_no_more_are_in_flight_than_the_ceiling_and_the_interactive_have_two_pla
     now = START
     for _ in range(8):
         now = take_when_due(pacer, now)
-    assert pacer.take(now + 1, REST) == pacer.take(now + 1, NUDGED) == inf
+    assert pacer.try_acquire(now + 1, REST) == pacer.try_acquire(now + 1, NUDGED) == inf
     for _ in range(2):
         now += 1
-        assert pacer.take(now, INTERACTIVE) == 0.0
-    assert pacer.take(now + 1, INTERACTIVE) == inf
+        assert pacer.try_acquire(now, INTERACTIVE) == 0.0
+    assert pacer.try_acquire(now + 1, INTERACTIVE) == inf
     assert pacer.stats().in_flight == 10
 
 
@@ -513,8 +513,8 @@ def test_no_more_are_in_flight_than_the_ceiling_and_the_interactive_have_two_pla
 def test_a_small_ceiling_keeps_no_place(concurrency: int) -> None:
     pacer = Pacer(concurrency=concurrency)
     for number in range(concurrency):
-        assert pacer.take(START + number, REST) == 0.0
-    assert pacer.take(START + 10, INTERACTIVE) == inf
+        assert pacer.try_acquire(START + number, REST) == 0.0
+    assert pacer.try_acquire(START + 10, INTERACTIVE) == inf
 
 
 @pytest.mark.parametrize("ending", ["answered", "throttled", "failed", "released", "leave"])
@@ -524,20 +524,20 @@ def test_who_was_told_to_wait_for_a_change_is_called(ending: str) -> None:
     unsubscribe = pacer.subscribe(lambda: called.append("first"))
     pacer.subscribe(lambda: called.append("second"))
     for number in range(2):
-        pacer.enter(REST)
+        pacer.enqueue(REST)
         assert take_when_due(pacer, START + 10 * number) == START + 10 * number
-        assert pacer.take(START + 10 * number + 1, REST) == inf
+        assert pacer.try_acquire(START + 10 * number + 1, REST) == inf
         now = START + 10 * number + 2
         endings: dict[str, Callable[[], None]] = {
-            "answered": partial(pacer.answered, now, 0.1),
+            "answered": partial(pacer.succeeded, now, 0.1),
             "throttled": partial(pacer.throttled, now, 1),
             "failed": partial(pacer.failed, now),
-            "released": pacer.released,
-            "leave": partial(pacer.leave, REST),
+            "released": pacer.cancelled,
+            "leave": partial(pacer.dequeue, REST),
         }
         endings[ending]()
         assert called == [["first", "second"], ["first", "second", "second"]][number]
-        pacer.released()
+        pacer.cancelled()
         unsubscribe()
         unsubscribe()
 
@@ -545,20 +545,20 @@ def test_who_was_told_to_wait_for_a_change_is_called(ending: str) -> None:
 def test_nobody_is_called_who_was_not_told_to_wait() -> None:
     pacer = Pacer()
     pacer.subscribe(lambda: pytest.fail("called"))
-    pacer.take(START, REST)
-    pacer.take(START, REST)
-    pacer.answered(START, 0.1)
-    for end in (pacer.released, lambda: pacer.failed(START), lambda: pacer.throttled(START), lambda: pacer.leave(REST)):
+    pacer.try_acquire(START, REST)
+    pacer.try_acquire(START, REST)
+    pacer.succeeded(START, 0.1)
+    for end in (pacer.cancelled, lambda: pacer.failed(START), lambda: pacer.throttled(START), lambda: pacer.dequeue(REST)):
         end()
 
 
 def test_an_ending_too_many_is_ignored() -> None:
     pacer = Pacer(concurrency=1)
-    pacer.released()
-    pacer.leave(REST)
+    pacer.cancelled()
+    pacer.dequeue(REST)
     assert (pacer.stats().in_flight, pacer.stats().waiting) == (0, 0)
-    assert pacer.take(START, REST) == 0.0
-    assert pacer.take(START + 1, REST) == inf
+    assert pacer.try_acquire(START, REST) == 0.0
+    assert pacer.try_acquire(START + 1, REST) == inf
 
 
 def answer_batches(pacer: Pacer, now: float, batches: int, latency: float, *, slow_share: float = 0.0) -> float:
@@ -566,12 +566,12 @@ def answer_batches(pacer: Pacer, now: float, batches: int, latency: float, *, sl
     dice = random.Random(3)
     for _ in range(batches):
         sent = 0
-        while (delay := pacer.take(now, REST)) < 0.25:
+        while (delay := pacer.try_acquire(now, REST)) < 0.25:
             sent += not delay
             now += 1e-4
         now += latency
         for _ in range(sent):
-            pacer.answered(now, latency * (100 if dice.random() < slow_share else 1))
+            pacer.succeeded(now, latency * (100 if dice.random() < slow_share else 1))
     return now
 
 
@@ -615,7 +615,7 @@ def test_latencies_that_make_no_sense_do_no_harm() -> None:
     now = warm(pacer)
     for latency in (nan, -1.0, inf) * 200:
         now = take_when_due(pacer, now)
-        pacer.answered(now, latency)
+        pacer.succeeded(now, latency)
     assert pacer.stats().limit == 98
 
 
@@ -660,13 +660,13 @@ def test_a_moment_at_which_our_machine_was_slow_asks_for_no_more_room() -> None:
     for _ in range(20):
         now = serve(pacer, now, now + 0.2, latency=0.005)
         sent = 0
-        while not pacer.take(now, REST):
+        while not pacer.try_acquire(now, REST):
             sent += 1
             now += 0.03
             if sent == 8:
                 break
         for _ in range(sent):
-            pacer.answered(now, 0.2)
+            pacer.succeeded(now, 0.2)
     assert pacer.stats().limit == 8
 
 
@@ -700,7 +700,7 @@ def test_narrowing_that_helps_goes_on_from_where_it_was() -> None:
         before = room.limit
         while room.limit == before:
             now += 0.01
-            room.answered(now, latency, int(room.limit))
+            room.succeeded(now, latency, int(room.limit))
 
     while room.limit < 64:
         judge(0.05)
@@ -714,7 +714,7 @@ def test_narrowing_that_helps_goes_on_from_where_it_was() -> None:
 def test_answers_while_latency_climbs_are_no_reason_to_go_faster_later() -> None:
     spacing = AdaptiveRate(None)
     spacing.busy = 1.0
-    spacing.answered(may_grow=False)
+    spacing.succeeded(may_grow=False)
     assert (spacing.busy, spacing.rate) == (0.0, 40)
 
 
@@ -724,8 +724,8 @@ def test_a_queue_that_is_hardly_late_is_no_reason_to_go_faster() -> None:
         now = START
         while now < START + 5:
             now = take_when_due(pacer, now)
-            pacer.slipped(lateness)
-            pacer.answered(now, 0.01)
+            pacer.note_lateness(lateness)
+            pacer.succeeded(now, 0.01)
     assert pacers[0].stats().rate == 40
     assert pacers[1].stats().rate > 200
 
@@ -747,15 +747,15 @@ def test_a_second_climb_is_judged_anew() -> None:
 def test_one_interactive_request_goes_before_fifty_thousand_others() -> None:
     pacer = Pacer()
     for _ in range(50_000):
-        pacer.enter(REST)
+        pacer.enqueue(REST)
     now = take_when_due(pacer, START)
-    pacer.enter(INTERACTIVE)
-    assert pacer.take(now, INTERACTIVE) == 0.0
-    pacer.leave(INTERACTIVE)
-    pacer.enter(NUDGED)
-    now += pacer.take(now, REST)
-    assert pacer.take(now, REST) == pytest.approx(0.025)
-    assert pacer.take(now, NUDGED) == 0.0
+    pacer.enqueue(INTERACTIVE)
+    assert pacer.try_acquire(now, INTERACTIVE) == 0.0
+    pacer.dequeue(INTERACTIVE)
+    pacer.enqueue(NUDGED)
+    now += pacer.try_acquire(now, REST)
+    assert pacer.try_acquire(now, REST) == pytest.approx(0.025)
+    assert pacer.try_acquire(now, NUDGED) == 0.0
 
 
 @pytest.mark.parametrize("pauses", [0, 5])
@@ -766,18 +766,18 @@ def test_every_class_gets_one_start_in_nine_however_many_wait_above_it(pauses: i
         now = take_when_due(pacer, now)
         pacer.throttled(now, 0.1)
     for priority in Priority:
-        pacer.enter(priority)
+        pacer.enqueue(priority)
     order: list[Priority] = []
     step = 0.05 / pacer.stats().rate
     for _ in range(400):
         while True:
-            ready = [priority for priority in Priority if pacer.take(now, priority) == 0.0]
+            ready = [priority for priority in Priority if pacer.try_acquire(now, priority) == 0.0]
             if ready:
                 break
             now += step
         assert len(ready) == 1
         order += ready
-        pacer.released()
+        pacer.cancelled()
     for priority in Priority:
         at = [number for number, which in enumerate(order) if which is priority]
         assert max(b - a for a, b in itertools.pairwise(at)) <= 9
@@ -787,45 +787,45 @@ def test_every_class_gets_one_start_in_nine_however_many_wait_above_it(pauses: i
 def test_who_did_not_wait_was_not_passed_over() -> None:
     pacer = Pacer()
     now = START
-    pacer.enter(INTERACTIVE)
-    pacer.enter(NUDGED)
+    pacer.enqueue(INTERACTIVE)
+    pacer.enqueue(NUDGED)
     for _ in range(12):
         now = take_when_due(pacer, now, INTERACTIVE)
         now = take_when_due(pacer, now, NUDGED)
-    pacer.enter(REST)
+    pacer.enqueue(REST)
     now += 0.05
-    assert pacer.take(now, REST) > 0
-    assert pacer.take(now, INTERACTIVE) == 0.0
+    assert pacer.try_acquire(now, REST) > 0
+    assert pacer.try_acquire(now, INTERACTIVE) == 0.0
 
 
 def test_within_a_class_each_has_its_turn() -> None:
     pacer, crowd, others = Pacer(rate=20), "a watch of thousands", ["a watch of one", "another"]
     now, order = START, list[str]()
     for who in (crowd, *others):
-        pacer.enter(REST, who)
+        pacer.enqueue(REST, who)
     for _ in range(30):
         now += 0.05 * 1.02
         # The crowd is always there first.
-        [taken] = [who for who in (crowd, *others) if not pacer.take(now, REST, who)]
+        [taken] = [who for who in (crowd, *others) if not pacer.try_acquire(now, REST, who)]
         order.append(taken)
-        pacer.released()
+        pacer.cancelled()
     assert order == [crowd, *others] * 10
 
 
 def test_every_other_start_is_that_of_the_job_which_waits_longest() -> None:
     pacer = Pacer(rate=20)
     crowd, singles = "a watch of thousands", [f"a watch of one {number}" for number in range(50)]
-    pacer.enter(REST, crowd, START - 300)
+    pacer.enqueue(REST, crowd, START - 300)
     for who in singles:
-        pacer.enter(REST, who, START)
+        pacer.enqueue(REST, who, START)
     now, order = START, list[str]()
     for _ in range(101):
         now += 0.05 * 1.02
-        [taken] = [who for who in (crowd, *singles) if not pacer.take(now, REST, who)]
+        [taken] = [who for who in (crowd, *singles) if not pacer.try_acquire(now, REST, who)]
         order.append(taken)
-        pacer.released()
+        pacer.cancelled()
         if taken is not crowd:
-            pacer.leave(REST, taken)
+            pacer.dequeue(REST, taken)
     assert order[:5] == [crowd, crowd, singles[0], crowd, singles[1]]
     assert order.count(crowd) == 51
     assert set(order) == {crowd, *singles}
@@ -837,9 +837,9 @@ def test_who_has_left_is_not_kept_alive() -> None:
 
     pacer, watch = Pacer(), Watch()
     gone = weakref.ref(watch)
-    pacer.enter(REST, watch)
-    assert pacer.take(START, REST, watch) == 0.0
-    pacer.leave(REST, watch)
+    pacer.enqueue(REST, watch)
+    assert pacer.try_acquire(START, REST, watch) == 0.0
+    pacer.dequeue(REST, watch)
     del watch
     gc.collect()
     assert gone() is None
@@ -847,58 +847,58 @@ def test_who_has_left_is_not_kept_alive() -> None:
 
 def test_who_has_just_had_a_slot_stands_behind_those_who_wait() -> None:
     pacer = Pacer(rate=20)
-    assert pacer.take(START, REST, "a") == 0.0
-    pacer.enter(REST, "b")
-    assert pacer.peek(START + 0.1, REST, "a") > 0
-    assert pacer.peek(START + 0.1, REST, "b") == 0.0
-    assert pacer.take(START + 0.1, REST, "b") == 0.0
-    pacer.leave(REST, "b")
-    assert pacer.take(START + 0.2, REST, "a") == 0.0
+    assert pacer.try_acquire(START, REST, "a") == 0.0
+    pacer.enqueue(REST, "b")
+    assert pacer.delay(START + 0.1, REST, "a") > 0
+    assert pacer.delay(START + 0.1, REST, "b") == 0.0
+    assert pacer.try_acquire(START + 0.1, REST, "b") == 0.0
+    pacer.dequeue(REST, "b")
+    assert pacer.try_acquire(START + 0.2, REST, "a") == 0.0
 
 
 def test_who_is_first_and_does_not_come_holds_up_nobody_twice() -> None:
     pacer = Pacer(rate=20)
     for who in ("gone", "here"):
-        pacer.enter(REST, who)
-    assert pacer.take(START, REST, "here") > 0
-    assert pacer.take(START + 0.3, REST, "here") == 0.0
-    assert pacer.take(START + 0.4, REST, "gone") == 0.0
-    assert pacer.take(START + 0.5, REST, "here") == 0.0
+        pacer.enqueue(REST, who)
+    assert pacer.try_acquire(START, REST, "here") > 0
+    assert pacer.try_acquire(START + 0.3, REST, "here") == 0.0
+    assert pacer.try_acquire(START + 0.4, REST, "gone") == 0.0
+    assert pacer.try_acquire(START + 0.5, REST, "here") == 0.0
 
 
 def test_a_leave_too_many_costs_nobody_his_turn() -> None:
     pacer = Pacer(rate=20)
-    pacer.enter(REST, "a")
-    pacer.enter(REST, "a")
+    pacer.enqueue(REST, "a")
+    pacer.enqueue(REST, "a")
     for _ in range(3):
-        pacer.leave(REST, "b")
-    pacer.leave(REST, "a")
+        pacer.dequeue(REST, "b")
+    pacer.dequeue(REST, "a")
     assert pacer.stats().waiting == 1
-    assert pacer.take(START, REST, "b") > 0
-    pacer.leave(REST, "a")
-    pacer.leave(REST, "a")
+    assert pacer.try_acquire(START, REST, "b") > 0
+    pacer.dequeue(REST, "a")
+    pacer.dequeue(REST, "a")
     assert pacer.stats().waiting == 0
-    assert pacer.take(START, REST, "b") == 0.0
+    assert pacer.try_acquire(START, REST, "b") == 0.0
 
 
 def test_the_interactive_leave_room_to_those_who_are_owed_it() -> None:
     pacer = Pacer(concurrency=4)
     for _ in range(3):
-        pacer.enter(REST)
-        pacer.enter(INTERACTIVE)
+        pacer.enqueue(REST)
+        pacer.enqueue(INTERACTIVE)
     now = START
     for _ in range(4):
         now = take_when_due(pacer, now, INTERACTIVE)
     for _ in range(2):
-        pacer.answered(now, 0.0)
+        pacer.succeeded(now, 0.0)
         now += 1
-        assert pacer.take(now, INTERACTIVE) == 0.0
-    pacer.answered(now, 0.0)
+        assert pacer.try_acquire(now, INTERACTIVE) == 0.0
+    pacer.succeeded(now, 0.0)
     now += 1
-    assert pacer.take(now, REST) == pacer.take(now, INTERACTIVE) == inf
-    pacer.answered(now, 0.0)
-    assert 0 < pacer.take(now, INTERACTIVE) < inf
-    assert pacer.take(now, REST) == 0.0
+    assert pacer.try_acquire(now, REST) == pacer.try_acquire(now, INTERACTIVE) == inf
+    pacer.succeeded(now, 0.0)
+    assert 0 < pacer.try_acquire(now, INTERACTIVE) < inf
+    assert pacer.try_acquire(now, REST) == 0.0
 
 
 def test_a_class_that_waits_but_has_no_room_holds_up_nobody() -> None:
@@ -906,55 +906,55 @@ def test_a_class_that_waits_but_has_no_room_holds_up_nobody() -> None:
     now = START
     for _ in range(3):
         now = take_when_due(pacer, now)
-    pacer.enter(NUDGED)
-    assert pacer.take(now + 1, INTERACTIVE) == 0.0
+    pacer.enqueue(NUDGED)
+    assert pacer.try_acquire(now + 1, INTERACTIVE) == 0.0
 
 
 def test_who_is_let_go_first_and_does_not_come_holds_up_nobody_for_long() -> None:
     pacer = Pacer()
-    pacer.enter(INTERACTIVE)
-    assert pacer.take(START, REST) > 0
-    assert pacer.take(START + 0.1, REST) > 0
-    assert pacer.take(START + 0.26, REST) == 0.0
-    assert pacer.take(START + 1, REST) > 0
-    pacer.enter(INTERACTIVE)
-    pacer.leave(INTERACTIVE)
-    assert pacer.take(START + 1, REST) > 0
-    pacer.leave(INTERACTIVE)
-    pacer.enter(INTERACTIVE)
-    assert pacer.take(START + 2, REST) > 0
-    pacer.leave(INTERACTIVE)
-    assert pacer.take(START + 2, REST) == 0.0
+    pacer.enqueue(INTERACTIVE)
+    assert pacer.try_acquire(START, REST) > 0
+    assert pacer.try_acquire(START + 0.1, REST) > 0
+    assert pacer.try_acquire(START + 0.26, REST) == 0.0
+    assert pacer.try_acquire(START + 1, REST) > 0
+    pacer.enqueue(INTERACTIVE)
+    pacer.dequeue(INTERACTIVE)
+    assert pacer.try_acquire(START + 1, REST) > 0
+    pacer.dequeue(INTERACTIVE)
+    pacer.enqueue(INTERACTIVE)
+    assert pacer.try_acquire(START + 2, REST) > 0
+    pacer.dequeue(INTERACTIVE)
+    assert pacer.try_acquire(START + 2, REST) == 0.0
 
 
 def test_what_a_class_is_owed_is_not_lost_by_leaving() -> None:
     pacer = Pacer()
     now = START
-    pacer.enter(REST)
-    pacer.enter(INTERACTIVE)
+    pacer.enqueue(REST)
+    pacer.enqueue(INTERACTIVE)
     for _ in range(6):
         now = take_when_due(pacer, now, INTERACTIVE)
-        pacer.released()
-    pacer.leave(REST)
-    pacer.enter(REST)
+        pacer.cancelled()
+    pacer.dequeue(REST)
+    pacer.enqueue(REST)
     now += 1
-    assert pacer.take(now, INTERACTIVE) > 0
-    assert pacer.take(now, REST) == 0.0
-    pacer.leave(INTERACTIVE)
+    assert pacer.try_acquire(now, INTERACTIVE) > 0
+    assert pacer.try_acquire(now, REST) == 0.0
+    pacer.dequeue(INTERACTIVE)
     assert take_when_due(pacer, now) < now + 0.06
 
 
 def test_what_a_class_is_owed_is_settled_even_when_nobody_else_waits() -> None:
     pacer = Pacer()
     now = START
-    pacer.enter(REST)
-    pacer.enter(INTERACTIVE)
+    pacer.enqueue(REST)
+    pacer.enqueue(INTERACTIVE)
     for _ in range(6):
         now = take_when_due(pacer, now, INTERACTIVE)
-        pacer.released()
-    pacer.leave(INTERACTIVE)
+        pacer.cancelled()
+    pacer.dequeue(INTERACTIVE)
     now = take_when_due(pacer, now)
-    assert pacer.take(now, INTERACTIVE) == 0.0
+    assert pacer.try_acquire(now, INTERACTIVE) == 0.0
 
 
 # The rest
@@ -974,8 +974,8 @@ def test_a_concurrency_of_nothing_is_refused() -> None:
 def test_stats_are_fit_for_json() -> None:
     pacer = Pacer()
     assert json.loads(json.dumps(asdict(pacer.stats()), allow_nan=False))["paused_until"] is None
-    pacer.enter(NUDGED)
-    pacer.take(START, NUDGED)
+    pacer.enqueue(NUDGED)
+    pacer.try_acquire(START, NUDGED)
     pacer.throttled(START, inf)
     pacer.failed(START)
     stats = json.loads(json.dumps(asdict(pacer.stats()), allow_nan=False))
@@ -986,10 +986,10 @@ def test_stats_are_fit_for_json() -> None:
 
 def test_slip_is_a_smoothed_lateness_and_never_negative() -> None:
     pacer = Pacer()
-    pacer.slipped(-5)
+    pacer.note_lateness(-5)
     assert pacer.stats().lateness == 0
     for _ in range(300):
-        pacer.slipped(2)
+        pacer.note_lateness(2)
     assert pacer.stats().lateness == pytest.approx(2, rel=0.01)
 
 
@@ -999,11 +999,11 @@ def test_nothing_is_prepaid_by_itself() -> None:
 
 def test_a_clock_that_stands_still_is_survived() -> None:
     pacer = Pacer()
-    assert sum(pacer.take(START, REST) == 0.0 for _ in range(1000)) == 1
-    pacer.answered(START, 0.0)
+    assert sum(pacer.try_acquire(START, REST) == 0.0 for _ in range(1000)) == 1
+    pacer.succeeded(START, 0.0)
     pacer.failed(START)
     pacer.throttled(START, 0)
-    assert pacer.peek(START, REST) > 0
+    assert pacer.delay(START, REST) > 0
 
 
 @pytest.mark.parametrize("start", [-1e6, 0.0, 1e9])

@@ -51,17 +51,17 @@ class Budget(RuleBasedStateMachine):
     @rule(priority=priorities, number=st.integers(1, 4))
     def ask(self, priority: Priority, number: int) -> None:
         for _ in range(min(number, 24 - len(self.waiters))):
-            self.pacer.enter(priority)
+            self.pacer.enqueue(priority)
             self.waiters.append(Waiter(priority, self.now))
 
     @rule(which=st.integers(0, 1000))
     def give_up(self, which: int) -> None:
         if self.waiters:
-            self.pacer.leave(self.waiters.pop(which % len(self.waiters)).priority)
+            self.pacer.dequeue(self.waiters.pop(which % len(self.waiters)).priority)
 
     @rule(priority=priorities)
     def peek(self, priority: Priority) -> None:
-        assert self.pacer.peek(self.now, priority) >= 0
+        assert self.pacer.delay(self.now, priority) >= 0
 
     @rule(seconds=st.sampled_from([0.0, 0.001, 0.01, 0.3, 2.0, 40.0]))
     def pass_time(self, seconds: float) -> None:
@@ -81,7 +81,7 @@ class Budget(RuleBasedStateMachine):
 
     def look(self, waiter: Waiter) -> None:
         before = self.pacer.stats()
-        delay = self.pacer.take(self.now, waiter.priority)
+        delay = self.pacer.try_acquire(self.now, waiter.priority)
         assert delay >= 0
         if delay:
             assert delay < inf or before.in_flight, "told to wait for a call that nobody will make"
@@ -89,7 +89,7 @@ class Budget(RuleBasedStateMachine):
             return
         self.waiters.remove(waiter)
         self.check_start(waiter, before.in_flight, before.limit, is_open=before.circuit == "open")
-        self.pacer.leave(waiter.priority)
+        self.pacer.dequeue(waiter.priority)
 
     def check_start(self, waiter: Waiter, in_flight: int, limit: int, *, is_open: bool) -> None:
         assert self.now >= self.paused_until, "a pause was broken"
@@ -114,7 +114,7 @@ class Budget(RuleBasedStateMachine):
         for _ in range(min(number, len(self.sent_at))):
             self.sent_at.popleft()
             self.failures = 0
-            self.pacer.answered(self.now, latency)
+            self.pacer.succeeded(self.now, latency)
             assert self.pacer.stats().circuit == "closed"
 
     @rule(retry_after=st.sampled_from([None, -1.0, 0.1, 5.0, 1800.0]), number=st.integers(1, 5))
@@ -141,7 +141,7 @@ class Budget(RuleBasedStateMachine):
     def cancel(self) -> None:
         if self.sent_at:
             self.sent_at.popleft()
-            self.pacer.released()
+            self.pacer.cancelled()
 
     # What always holds
 

@@ -10,7 +10,7 @@ def test_nothing_is_prepaid_by_itself() -> None:
 def test_a_prepayment_is_taken_over_once_and_by_its_own_budget() -> None:
     pacer, other = Pacer(), Pacer()
     payment = Permit(pacer, Priority.EXPECTED)
-    assert not payment.take(other)
-    assert payment.take(pacer)
-    assert not payment.take(pacer)
+    assert not payment.redeem(other)
+    assert payment.redeem(pacer)
+    assert not payment.redeem(pacer)
     assert payment.priority is Priority.EXPECTED

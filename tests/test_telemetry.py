@@ -56,8 +56,8 @@ def test_each_hook_hears_each_fact() -> None:
     first: list[TelemetryEvent] = []
     second: list[TelemetryEvent] = []
     hooks = Hooks([first.append, second.append], never)
-    hooks.tell(WatchStarted(1, 2))
-    hooks.tell(WatchEnded(1, 5, 2, 0, 0, None, 60.0))
+    hooks.emit(WatchStarted(1, 2))
+    hooks.emit(WatchEnded(1, 5, 2, 0, 0, None, 60.0))
     assert first == second == [WatchStarted(1, 2), WatchEnded(1, 5, 2, 0, 0, None, 60.0)]
     assert [hook(WatchStarted(2, 2)) for hook in hooks] == [None, None]
     assert first[-1] == WatchStarted(2, 2)
@@ -70,8 +70,8 @@ def test_a_hook_that_raises_is_told_of_once_and_dropped() -> None:
     facts: list[TelemetryEvent] = []
     failures: list[tuple[Hook, Exception]] = []
     hooks = Hooks([spoilt, facts.append], lambda hook, error: failures.append((hook, error)))
-    hooks.tell(WatchStarted(1, 0))
-    hooks.tell(WatchStarted(2, 0))
+    hooks.emit(WatchStarted(1, 0))
+    hooks.emit(WatchStarted(2, 0))
     assert facts == [WatchStarted(1, 0), WatchStarted(2, 0)]
     [(hook, error)] = failures
     assert hook is spoilt
@@ -85,7 +85,7 @@ def test_what_stops_the_program_passes_through() -> None:
 
     hooks = Hooks([stop], never)
     with pytest.raises(KeyboardInterrupt):
-        hooks.tell(WatchStarted(1, 0))
+        hooks.emit(WatchStarted(1, 0))
 
 
 def test_without_hooks_there_is_nothing() -> None:
@@ -96,17 +96,17 @@ def test_without_hooks_there_is_nothing() -> None:
 def test_a_budget_is_told_of_when_it_has_changed() -> None:
     facts: list[TelemetryEvent] = []
     hooks, budget = Hooks([facts.append], never), Budget()
-    hooks.look_at(budget, 0.0)
+    hooks.check_budget(budget, 0.0)
     assert facts == []
     budget.throttled, budget.paused_until, budget.rate, budget.ceiling = 1, 15.0, 4.0, 8.0
-    hooks.look_at(budget, 10.0)
-    hooks.look_at(budget, 11.0)
+    hooks.check_budget(budget, 10.0)
+    hooks.check_budget(budget, 11.0)
     assert facts == [BudgetChanged("throttled", 4.0, 8.0, 100, 5.0, 1)]
     budget.circuit = "open"
-    hooks.look_at(budget, 20.0)
+    hooks.check_budget(budget, 20.0)
     budget.circuit, budget.throttled, budget.paused_until = "closed", 2, None
-    hooks.look_at(budget, 30.0)
-    hooks.look_at(Budget(), 30.0)
+    hooks.check_budget(budget, 30.0)
+    hooks.check_budget(Budget(), 30.0)
     assert facts[1:] == [
         BudgetChanged("circuit_opened", 4.0, 8.0, 100, 0.0, 1),
         BudgetChanged("circuit_closed", 4.0, 8.0, 100, 0.0, 2),

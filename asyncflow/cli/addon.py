@@ -28,7 +28,7 @@ __all__ = ["Addon", "AddonOptions", "refuse_without"]
 class Addon:
     """A companion that does nothing; override what yours does."""
 
-    def beside(self, session: WatchRunner) -> AbstractAsyncContextManager[object]:
+    def run(self, session: WatchRunner) -> AbstractAsyncContextManager[object]:
         """Return what is entered before the first read, and left, however the watch ends, after the summary is written.
 
         *session* has the client, the tally and the watcher; what has to be closed is closed on the way out. `Ending` ends the
@@ -42,26 +42,26 @@ class Addon:
         """More ids to watch, which may come while the watch goes on; asked once, when `beside` has been entered."""
         return None
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         """Take *events*, which are counted and shown already.
 
         They are acknowledged when this returns, except those passed to `WatchRunner.hold`, which `WatchRunner.release`
         acknowledges. The next events are handed out when this returns, so hold the events that take long to handle.
         """
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         """Finish what was begun: all jobs have ended, and endings can still be released. Not called if the watch is cut short."""
 
-    def picture(self) -> list[Line]:
+    def live_lines(self) -> list[Line]:
         """Return a line or two for the live picture; asked several times a second."""
         return []
 
-    def lines(self) -> list[Line]:
+    def summary_lines(self) -> list[Line]:
         """Return what the summary says of it."""
         return []
 
     @property
-    def code(self) -> ExitCode:
+    def exit_code(self) -> ExitCode:
         """The exit code by what it has met itself; of it and the watch's own, the graver one counts."""
         return ExitCode.SUCCEEDED
 

@@ -96,7 +96,7 @@ class WatchRunner:
         self._speed.start(self._started)
         async with AsyncExitStack() as stack:
             for companion in self.companions:
-                await stack.enter_async_context(companion.beside(self))
+                await stack.enter_async_context(companion.run(self))
             sources = [source for companion in self.companions if (source := companion.job_ids) is not None]
             watcher = self.source(_chained(job_ids, sources) if sources else job_ids, times, concurrency)
             try:
@@ -106,11 +106,11 @@ class WatchRunner:
                         feed.start()
                     await self._deliver(watcher)
                     for companion in self.companions:
-                        await companion.finish()
+                        await companion.drain()
                 lines = summary(self.tally, self.gauges(), self.elapsed)
-                lines += [line for companion in self.companions for line in companion.lines()]
+                lines += [line for companion in self.companions for line in companion.summary_lines()]
                 for feed in self.feeds:
-                    await feed.finish(lines)
+                    await feed.render_summary(lines)
             finally:
                 for feed in self.feeds:
                     feed.close()
@@ -140,16 +140,16 @@ class WatchRunner:
             for each in events:
                 self.tally.apply(each, loop.time(), wall_time)
             for feed in self.feeds:
-                await feed.take(events)
+                await feed.render(events)
             for companion in self.companions:
-                await companion.take(events)
+                await companion.on_events(events)
             watcher.acknowledge(*(each for each in events if each.key not in self._held))
 
-    def hold(self, event: Event) -> None:
+    def defer_ack(self, event: Event) -> None:
         """Keep *event* from being acknowledged until it is released as often as it was held: should we die, it comes again."""
         self._held[event.key] += 1
 
-    def release(self, event: Event) -> None:
+    def ack(self, event: Event) -> None:
         """Let *event* be acknowledged."""
         self._held[event.key] -= 1
         if not self._held[event.key]:
@@ -160,7 +160,7 @@ class WatchRunner:
     @property
     def code(self) -> ExitCode:
         """The exit code, if nothing more happens."""
-        return graver([self.tally.code, *(companion.code for companion in self.companions)])
+        return graver([self.tally.code, *(companion.exit_code for companion in self.companions)])
 
     async def _read(self, job_id: str) -> Job:
         try:
@@ -179,7 +179,7 @@ class WatchRunner:
         """Ask about a job soon; return whether it is watched."""
         return self._watcher is not None and self._watcher.nudge(job_id)
 
-    def let_go(self, job_id: str) -> None:
+    def discard(self, job_id: str) -> None:
         """Watch a job no longer: it has got as far as was wanted."""
         self.tally.let_go(job_id)
         if isinstance(self._watcher, JobWatcher):
@@ -215,7 +215,7 @@ class WatchRunner:
     def picture(self, size: tuple[int, int]) -> Sequence[Line]:
         """Return what a terminal of *size* shows now."""
         now = asyncio.get_running_loop().time()
-        extra = [line for companion in self.companions for line in companion.picture()]
+        extra = [line for companion in self.companions for line in companion.live_lines()]
         return frame(self.tally, self.gauges(), self.title, self.elapsed, now, size=size, expect=self._expect, extra=extra)
 
     def progress(self) -> str:

@@ -153,7 +153,7 @@ class AsyncClient(SubmitSide):
         if timeout is not None:
             check_timeout(timeout)
         request = _about(job_id, protocol.job_request, service)
-        job: Any = await self._calls.read(request, self._options, timeout)
+        job: Any = await self._calls.send_retrying(request, self._options, timeout)
         return job if job.job_id == job_id else protocol.under_asked_id(job, job_id)
 
     async def wait(
@@ -297,25 +297,25 @@ class AsyncClient(SubmitSide):
         minutes); Flow Music always lists the running jobs. This is no list of all jobs.
         """
         request = protocol.stats_request(service, detail)
-        return cast("FlowStats | MusicStats", await self._calls.read(request, self._options))
+        return cast("FlowStats | MusicStats", await self._calls.send_retrying(request, self._options))
 
     async def get_asset_url(self, asset_id: str) -> str:
         """Return a fresh link to a Google Flow file, good for about six hours; *asset_id* is that of a `Media`."""
-        return cast("AssetLink", await self._calls.read(protocol.asset_request(asset_id), self._options)).url
+        return cast("AssetLink", await self._calls.send_retrying(protocol.asset_request(asset_id), self._options)).url
 
     async def cancel(self, job_id: str, *, service: str | None = None) -> None:
         """Cancel a Flow Music job: it ends as failed, with `failure.is_cancelled`.
 
         The credits are spent all the same and the song may still be finished. Google Flow offers no such thing: `UsageError`.
         """
-        await self._calls.read(_about(job_id, protocol.cancel_request, service), self._options)
+        await self._calls.send_retrying(_about(job_id, protocol.cancel_request, service), self._options)
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
     async def aclose(self) -> None:
         """Close the connections; a borrowed session stays open. Closing twice is closing once."""
         self._connection.is_closed = True
-        self._budget.disturb()
+        self._budget.wake_all()
         try:
             await self._media.aclose()
         finally:

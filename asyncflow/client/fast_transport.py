@@ -140,7 +140,7 @@ class FastConnection(asyncio.BufferedProtocol):
         self._part: bytes = b""
         self.lane: FastTransport = lane
 
-    def send(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
+    def request(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
         """Send a request whose answer is to be whole *at* that time."""
         lane = self.lane
         self.used_at = now
@@ -160,7 +160,7 @@ class FastConnection(asyncio.BufferedProtocol):
             self._fail(TimeoutError())
         return self.is_over
 
-    def give_up(self, waiter: asyncio.Future[bytes | None] | None) -> None:
+    def abandon(self, waiter: asyncio.Future[bytes | None] | None) -> None:
         """Close the connection if it still owes the answer of this *waiter*, who has gone; it may have another one by now."""
         if waiter is not None and self.waiter is waiter:
             self._take_waiter()
@@ -184,7 +184,7 @@ class FastConnection(asyncio.BufferedProtocol):
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _hand_over(self, answer: bytes) -> None:
+    def _fall_back_to_parser(self, answer: bytes) -> None:
         """Have aiohttp's protocol read this answer, of which so much has come."""
         self._part = b""
         self.is_parsed = True
@@ -220,12 +220,12 @@ class FastConnection(asyncio.BufferedProtocol):
             if lane.is_busy:
                 lane.idle.append(self)
             else:
-                lane.push(self)
+                lane.release(self)
             waiter.set_result(answer[start:])
         elif start == 0 and len(answer) <= RECEIVE_BYTES:
             self._part = answer
         else:
-            self._hand_over(answer)
+            self._fall_back_to_parser(answer)
 
     def eof_received(self) -> None:
         """Hear that no more will come."""
@@ -236,7 +236,7 @@ class FastConnection(asyncio.BufferedProtocol):
         """Hear that the connection is closed, and why."""
         self.is_open = False
         if self.waiter is not None and self._part:
-            self._hand_over(self._part)
+            self._fall_back_to_parser(self._part)
         self.protocol.connection_lost(exc)
         if self.waiter is not None:
             self._fail(aiohttp.ClientOSError(*exc.args) if isinstance(exc, OSError) else aiohttp.ServerDisconnectedError())
@@ -269,17 +269,17 @@ class FastTransport:
         self._heads: dict[str, bytes] = {}
         self._is_closed = False
 
-    def start(self, request: Request, token: str, now: float, deadline: float) -> FastConnection | None:
+    def try_start(self, request: Request, token: str, now: float, deadline: float) -> FastConnection | None:
         """Send a GET on a connection that is open; None if there is none. If its *waiter* comes to nothing, `ask` goes on."""
         if getattr(_SESSION, "_request", None) is not _SESSION_REQUEST:
             return None
         head = self._head(request.target, token)
-        link = self._pop(now)
+        link = self._acquire(now)
         if link is not None:
-            link.send(head, now, deadline)
+            link.request(head, now, deadline)
         return link
 
-    async def ask(
+    async def request(
         self, request: Request, options: RequestOptions, token: str, link: FastConnection | None, *, is_fresh: bool
     ) -> WireReply:
         """Return the whole answer to a GET, which has been sent already if there is a *link*.
@@ -290,14 +290,14 @@ class FastTransport:
         """
         if link is None:
             head = self._head(request.target, token)
-            link = None if is_fresh else self._pop(self.loop.time())
+            link = None if is_fresh else self._acquire(self.loop.time())
             if link is None:
                 link = await self._connect(options)
-            waiter = link.send(head, self.loop.time(), inf)
+            waiter = link.request(head, self.loop.time(), inf)
             try:
                 body = await waiter
             finally:
-                link.give_up(waiter)
+                link.abandon(waiter)
             if body is not None:
                 return plain_reply(body)
         if link.error is not None:
@@ -346,7 +346,7 @@ class FastTransport:
         transport.set_protocol(link)
         return link
 
-    def _pop(self, now: float) -> FastConnection | None:
+    def _acquire(self, now: float) -> FastConnection | None:
         """Return a connection that is open and was not used too long ago."""
         idle = self.idle
         while idle:
@@ -358,7 +358,7 @@ class FastTransport:
             link.close()
         return None
 
-    def push(self, link: FastConnection) -> None:
+    def release(self, link: FastConnection) -> None:
         """Keep a connection that has delivered its answer."""
         if self._is_closed:
             link.close()
@@ -407,7 +407,7 @@ class FastTransport:
         finally:
             link.is_parsed = False
             if is_good:
-                self.push(link)
+                self.release(link)
             else:
                 link.close()
 

@@ -36,7 +36,7 @@ class RequestInstrumentation:
         if outcome is None:
             # Neither answered nor refused: its caller has left, or the connection turned out to be a dead one.
             error = "cancelled" if isinstance(sys.exception(), asyncio.CancelledError) else "stale"
-        self.hooks.tell(
+        self.hooks.emit(
             RequestMade(
                 method=request.method,
                 route=self._prefix + route_of(request),
@@ -51,4 +51,4 @@ class RequestInstrumentation:
                 seconds=now - start,
             )
         )
-        self.hooks.look_at(self._pacer, now)
+        self.hooks.check_budget(self._pacer, now)

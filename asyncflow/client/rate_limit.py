@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from asyncflow.errors import AsyncflowError, RateLimitedError, ServiceError, UsageError
+from asyncflow.errors import RateLimitedError
 from asyncflow.pacing import Pacer, Priority, prepaid
+from asyncflow.protocol.rate_signals import record_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,15 +28,15 @@ class PermitGate:
         self._lines = tuple(asyncio.Lock() for _ in Priority)
         self._news: set[asyncio.Event] = set()
 
-    def take_over(self) -> Priority | None:
+    def adopt(self) -> Priority | None:
         """Return the priority with which a watch has paid for the request about to be made, None if none has.
 
         From then on the request is ours to end.
         """
         payment = prepaid.get()
-        return payment.priority if payment is not None and payment.take(self.pacer) else None
+        return payment.priority if payment is not None and payment.redeem(self.pacer) else None
 
-    async def pay(
+    async def acquire(
         self,
         now: Callable[[], float],
         deadline: float,
@@ -47,19 +48,19 @@ class PermitGate:
         *now* tells the time, and raises when it is no use to wait on.
         """
         pacer, line = self.pacer, self._lines[priority]
-        if not line.locked() and pacer.take(now(), priority, self) == 0:
+        if not line.locked() and pacer.try_acquire(now(), priority, self) == 0:
             return
-        _refuse_beyond(deadline, now(), pacer.peek(now(), priority, self), job_id)
-        pacer.enter(priority, self, now())
+        _refuse_beyond(deadline, now(), pacer.delay(now(), priority, self), job_id)
+        pacer.enqueue(priority, self, now())
         try:
             async with asyncio.timeout_at(deadline), line:
-                while (delay := pacer.take(now(), priority, self)) > 0:
+                while (delay := pacer.try_acquire(now(), priority, self)) > 0:
                     _refuse_beyond(deadline, now(), delay, job_id)
                     await self._change(delay)
         except TimeoutError as error:
             raise RateLimitedError("no turn came in time", transient=True, job_id=job_id) from error
         finally:
-            pacer.leave(priority, self)
+            pacer.dequeue(priority, self)
 
     async def _change(self, seconds: float) -> None:
         """Wait until the pacer has news, *seconds* at the longest."""
@@ -73,33 +74,14 @@ class PermitGate:
             unsubscribe()
             self._news.discard(news)
 
-    def disturb(self) -> None:
+    def wake_all(self) -> None:
         """Have those who wait look at the time now."""
         for news in self._news:
             news.set()
 
-    def settle(self, request: Request, outcome: object, start: float, now: float) -> None:
+    def record(self, request: Request, outcome: object, start: float, now: float) -> None:
         """End a request that was paid for; *outcome* is its answer or its error, None if it was cancelled."""
-        pacer = self.pacer
-        if outcome is None or request.method == "POST":
-            # A submit waits for the work itself and is refused for quotas of its own: neither tells how fast we may read.
-            pacer.released()
-        elif not isinstance(outcome, AsyncflowError):
-            pacer.answered(now, now - start)
-        elif isinstance(outcome, UsageError):
-            pacer.released()
-        elif isinstance(outcome, RateLimitedError):
-            pacer.throttled(now, outcome.retry_after)
-        elif isinstance(outcome, ServiceError) and outcome.retry_after is not None:
-            # The link to a file that is still being prepared is refused in the same words as everybody in an overload.
-            if request.expects == "asset":
-                pacer.answered(now, now - start)
-            else:
-                pacer.throttled(now, outcome.retry_after)
-        elif outcome.transient:
-            pacer.failed(now)
-        else:
-            pacer.answered(now, now - start)
+        record_outcome(self.pacer, outcome, start, now, request)
 
 
 def _refuse_beyond(deadline: float, now: float, delay: float, job_id: str | None) -> None:

@@ -41,13 +41,13 @@ class RetryingSender:
         self._teller = teller
         self._random = Random()
 
-    async def read(self, request: Request, options: RequestOptions, timeout: float | None = None) -> Answer:
+    async def send_retrying(self, request: Request, options: RequestOptions, timeout: float | None = None) -> Answer:
         """Send a request that may be repeated, until it is answered or the time is up."""
         now = self._connection.now
         deadline = now() + (timeout if timeout is not None else options.timeout * (options.max_retries + 1))
-        watch = self._budget.take_over()
+        watch = self._budget.adopt()
         if watch is None:
-            await self._budget.pay(now, deadline, request.job_id)
+            await self._budget.acquire(now, deadline, request.job_id)
         failures, is_fresh = 0, False
         while True:
             try:
@@ -55,7 +55,7 @@ class RetryingSender:
             except StaleConnection:
                 # It was no failure of the service, and is no retry; yet a request it was.
                 is_fresh = True
-                await self._budget.pay(now, deadline, request.job_id, Priority.INTERACTIVE if watch is None else watch)
+                await self._budget.acquire(now, deadline, request.job_id, Priority.INTERACTIVE if watch is None else watch)
             except AsyncflowError as error:
                 failures += 1
                 if not error.transient or failures > options.max_retries:
@@ -70,11 +70,11 @@ class RetryingSender:
                     raise
                 await anyio.sleep(pause)
                 try:
-                    await self._budget.pay(now, until, request.job_id, Priority.INTERACTIVE if watch is None else watch)
+                    await self._budget.acquire(now, until, request.job_id, Priority.INTERACTIVE if watch is None else watch)
                 except RateLimitedError:
                     raise error from None
 
-    async def once(
+    async def send_once(
         self,
         request: Request,
         options: RequestOptions,
@@ -88,12 +88,12 @@ class RetryingSender:
         *begin* is awaited between the two, at the last moment before anything is sent; what it raises keeps the request back.
         """
         now = self._connection.now
-        await self._budget.pay(now, now() + patience)
+        await self._budget.acquire(now, now() + patience)
         if begin is not None:
             try:
                 await begin()
             except BaseException:
-                self._budget.settle(request, None, now(), now())
+                self._budget.record(request, None, now(), now())
                 raise
         return await self._try(request, options, now() + longest, is_fresh=True, longest=longest)
 
@@ -137,8 +137,8 @@ class RetryingSender:
             return answer
         finally:
             if link is not None:
-                link.give_up(waiter)
+                link.abandon(waiter)
             end = loop.time()
-            self._budget.settle(request, outcome, start, end)
+            self._budget.record(request, outcome, start, end)
             if self._teller is not None:
                 self._teller.made(request, reply, outcome, resends=resends, start=start, now=end)

@@ -49,15 +49,15 @@ class SubmitJournal(Protocol):
         """Return the ids of the jobs that lines of earlier batches came to."""
         ...
 
-    async def recall(self, key: str) -> SubmitResult | None:
+    async def find_submission(self, key: str) -> SubmitResult | None:
         """Return what an earlier batch left of a line."""
         ...
 
-    async def begin(self, line: SubmitResult) -> None:
+    async def begin_submission(self, line: SubmitResult) -> None:
         """Note that a line is about to go out; return when that is durable."""
         ...
 
-    async def settle(self, line: SubmitResult, at: datetime) -> None:
+    async def finish_submission(self, line: SubmitResult, at: datetime) -> None:
         """Note what became of a line, and have its job watched; return when that is durable."""
         ...
 
@@ -221,7 +221,7 @@ class BatchEngine:
     async def _recall(self, blank: SubmitResult) -> SubmitResult | None:
         """Return what an earlier batch came to with this line, None if it is to go out."""
         journal = self._settings.journal
-        earlier = None if journal is None else await journal.recall(blank.key)
+        earlier = None if journal is None else await journal.find_submission(blank.key)
         if earlier is None:
             return None
         earlier = replace(earlier, number=blank.number, is_earlier=True)
@@ -260,7 +260,7 @@ class BatchEngine:
             nonlocal blank, began
             blank, began = replace(blank, reply_ref=order.reply_ref, requested_at=requested_at), True
             if settings.journal is not None:
-                await settings.journal.begin(blank)
+                await settings.journal.begin_submission(blank)
 
         async def refuse(error: AsyncflowError) -> None:
             nonlocal began
@@ -310,7 +310,7 @@ class BatchEngine:
     async def _settle(self, done: SubmitResult) -> None:
         if self._settings.journal is not None:
             try:
-                await self._settings.journal.settle(done, datetime.now(UTC))
+                await self._settings.journal.finish_submission(done, datetime.now(UTC))
             except JournalError as error:
                 self.stop(error)
 

@@ -84,7 +84,7 @@ class SubmitRecovery:
                 for detail in ("executing", "history") if service == "google-flow" else (None,):
                     request = protocol.stats_request(service, detail)
                     with suppress(AsyncflowError):
-                        stats = await self._calls.read(request, self._options, _LONGEST)
+                        stats = await self._calls.send_retrying(request, self._options, _LONGEST)
                         statistics += (cast("FlowStats | MusicStats", stats),)
                 self._statistics[service] = asked_at, statistics
             return statistics
@@ -97,7 +97,7 @@ class SubmitRecovery:
             if self._refs.get(job_id, reply_ref) == reply_ref and reads < _MOST_READS:
                 reads += 1
                 try:
-                    job = cast("Job", await self._calls.read(protocol.job_request(job_id), self._options, _LONGEST))
+                    job = cast("Job", await self._calls.send_retrying(protocol.job_request(job_id), self._options, _LONGEST))
                 except AsyncflowError:
                     continue
                 self._refs[job_id] = job.reply_ref

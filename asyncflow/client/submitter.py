@@ -132,7 +132,7 @@ class Submitter:
         try:
             job = cast(
                 "Job",
-                await self._calls.once(order.request, options, patience=patience, longest=longest, begin=depart),
+                await self._calls.send_once(order.request, options, patience=patience, longest=longest, begin=depart),
             )
             if not (job.job_id or job.is_terminal):
                 raise DecodeError("the answer names no job")

@@ -76,7 +76,7 @@ class Transport:
         fast, token = self._fast, options.token
         if fast is None or request.method != "GET" or not isinstance(token, str):
             return None
-        return fast.start(request, token, now, deadline)
+        return fast.try_start(request, token, now, deadline)
 
     async def exchange(
         self,
@@ -101,7 +101,7 @@ class Transport:
                 fast = self._fast if link is None else link.lane
                 if fast is not None and request.method == "GET" and (link is not None or is_untouched()):
                     try:
-                        return await fast.ask(request, options, token, link, is_fresh=is_fresh)
+                        return await fast.request(request, options, token, link, is_fresh=is_fresh)
                     except UnsupportedAiohttp as reason:
                         self._leave_fast_lane(reason)
                 return await ask_session(session, request, options, token, is_fresh=is_fresh)

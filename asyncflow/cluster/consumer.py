@@ -104,13 +104,13 @@ class _Consumer:
         sink.start_soon(self._mind)
         await self._take_again()
         while True:
-            self._put(await self._store.take(self._group, self._consumer, self._batch, _WAIT))
+            self._put(await self._store.read_new(self._group, self._consumer, self._batch, _WAIT))
             await self._room()
 
     async def _take_again(self) -> None:
         """Begin with what an earlier run of this consumer was given and did not handle."""
         after = BEGINNING
-        while found := await self._store.take_again(self._group, self._consumer, after, self._batch):
+        while found := await self._store.read_pending(self._group, self._consumer, after, self._batch):
             after = found[-1].place
             self._put(found)
             await self._room()
@@ -134,10 +134,10 @@ class _Consumer:
         while True:
             await asyncio.sleep(self._silence / _LOOKS)
             if self._held:
-                await self._store.keep(self._group, self._consumer, list(self._held))
+                await self._store.extend(self._group, self._consumer, list(self._held))
             await self._room()
             # Also what was given in an answer that never arrived: nobody else would ask for it while we live.
-            found = await self._store.take_over(self._group, self._consumer, self._silence, self._batch)
+            found = await self._store.autoclaim(self._group, self._consumer, self._silence, self._batch)
             self._put(found)
 
     def acknowledge(self, places: Iterable[str]) -> None:

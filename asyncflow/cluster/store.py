@@ -214,19 +214,19 @@ class WatchStore(Protocol):
         """
         ...
 
-    async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
+    async def read_new(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that no consumer of the group has been given yet."""
         ...
 
-    async def take_again(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
+    async def read_pending(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
         """Return those that this very consumer was given, beyond *after*, and has not acknowledged."""
         ...
 
-    async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
+    async def autoclaim(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return those that another consumer was given *silence* seconds ago or before, and has not acknowledged."""
         ...
 
-    async def keep(self, group: str, consumer: str, places: Sequence[str]) -> None:
+    async def extend(self, group: str, consumer: str, places: Sequence[str]) -> None:
         """Say that this consumer is still at work on these."""
         ...
 
@@ -234,11 +234,11 @@ class WatchStore(Protocol):
         """Note that these were handled: nobody of the group is given them again."""
         ...
 
-    async def recall(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
+    async def endings(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
         """Return the endings of these jobs, as far as they are kept."""
         ...
 
-    async def lessons(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
+    async def durations(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
         """Return what jobs took, beyond the place *after*, unless the worker *but* reported it, and the new place."""
         ...
 
@@ -250,11 +250,11 @@ class WatchStore(Protocol):
         """Forget these jobs without an event; return how many there were."""
         ...
 
-    async def tidy(self) -> None:
+    async def prune(self) -> None:
         """Forget what is past the store's retention. Workers see to it."""
         ...
 
-    async def check(self) -> list[str]:
+    async def durability_warnings(self) -> list[str]:
         """Return, in sentences, what keeps the store from being as durable as it should be."""
         ...
 

@@ -94,16 +94,16 @@ class StoreClient:
         """Return when the store has answered for the first time."""
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
-        for worry in await self._insist(self._store.check):
+        for worry in await self._retry_forever(self._store.durability_warnings):
             _log.warning("store_not_durable", extra={"worker": self._name, "reason": worry})
 
     def start(self, sink: Emitter[None]) -> None:
         """Report, tidy up and learn from now on, in tasks of *sink*."""
-        sink.start_soon(self._tell_store)
+        sink.start_soon(self._flush_loop)
         sink.start_soon(self._tidy)
         sink.start_soon(self._learn)
 
-    async def say_goodbye(self, held: Mapping[Lease, float]) -> None:
+    async def release_all(self, held: Mapping[Lease, float]) -> None:
         """Report what is unreported and give back what is *held*, each job with its pause, unless that takes long."""
         with anyio.move_on_after(_GOODBYE, shield=True), suppress(AsyncflowError):
             reports = [*self.reports, *(self._report_of(lease, pause, None) for lease, pause in held.items())]
@@ -118,7 +118,7 @@ class StoreClient:
         try:
             claims = await self._store.claim(self._name, count, self._lease, words)
         except StoreError as error:
-            await self._bear(error)
+            await self._back_off(error)
             return None
         self.claim_time += (self._heard() - asked_at - self.claim_time) * _SMOOTH
         return claims
@@ -130,11 +130,11 @@ class StoreClient:
         self.reports.append(self._report_of(lease, pause, event))
         self._news.set()
 
-    def teach(self, key: Key, duration: float) -> None:
+    def report_duration(self, key: Key, duration: float) -> None:
         """Tell the other workers with the last report how long its job took."""
         self.reports[-1] = replace(self.reports[-1], lesson=(*key, duration))
 
-    def hold(self, seconds: float) -> None:
+    def pause_all(self, seconds: float) -> None:
         """Have nobody poll for so long, from the next report on."""
         self._pause = max(self._pause or 0.0, seconds)
 
@@ -142,7 +142,7 @@ class StoreClient:
         state = "" if pause is None else state_of(lease, moves=self._moves)
         return PollReport(lease.job_id, lease.fence, pause, state, event)
 
-    async def _tell_store(self) -> None:
+    async def _flush_loop(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
@@ -156,7 +156,7 @@ class StoreClient:
         try:
             counted = await self._store.report(self._name, batch, pause=pause)
         except StoreError as error:
-            await self._bear(error)
+            await self._back_off(error)
             return
         if pause == self._pause:
             self._pause = None
@@ -170,13 +170,13 @@ class StoreClient:
     async def _tidy(self) -> None:
         while True:
             await asyncio.sleep(_TIDYING * self._random.uniform(0.5, 1.5))
-            await self._insist(self._store.tidy)
+            await self._retry_forever(self._store.prune)
 
     async def _learn(self) -> None:
         """Learn from the jobs of the other workers, those before our time first."""
         place = ""
         while True:
-            lessons, place = await self._insist(partial(self._store.lessons, place, self._name))
+            lessons, place = await self._retry_forever(partial(self._store.durations, place, self._name))
             for service, kind, model, duration in lessons:
                 self._hear_of((service, kind, model), duration)
             await asyncio.sleep(_LESSONS)
@@ -201,7 +201,7 @@ class StoreClient:
             _log.info("store_back", extra={"worker": self._name})
         return self._heard_at
 
-    async def _bear(self, error: StoreError) -> None:
+    async def _back_off(self, error: StoreError) -> None:
         """Wait a little for a store that does not answer, raise what will not pass."""
         if not error.transient:
             raise error
@@ -210,13 +210,13 @@ class StoreClient:
             _log.warning("store_lost", extra={"worker": self._name, "reason": error.reason})
         await asyncio.sleep(_STORE_PAUSE * self._random.uniform(0.5, 1.0))
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_forever(self, call: Callable[[], Awaitable[T]]) -> T:
         """Return what *call* says once the store answers."""
         while True:
             try:
                 answer = await call()
             except StoreError as error:
-                await self._bear(error)
+                await self._back_off(error)
             else:
                 self._heard()
                 return answer

@@ -191,7 +191,7 @@ class StoreWatchEngine:
             self._is_told.set()
         over = [job_id for job_id, state in submitted.states.items() if state == "ended" and job_id in self.open]
         if over:
-            endings = await self._store.recall(over)
+            endings = await self._store.endings(over)
             for ending in endings.values():
                 self._take(ending.event)
             if forgotten := [job_id for job_id in over if job_id in self.open]:

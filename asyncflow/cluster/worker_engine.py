@@ -128,7 +128,7 @@ class WorkerEngine:
             if not self._is_drained:
                 # A poll that was just cut short may not be over at the other end.
                 held = {lease: 1.0 if lease in self._crew.out else 0.0 for lease in self._schedule}
-                await self._store.say_goodbye(held)
+                await self._store.release_all(held)
 
     def drain(self) -> None:
         """Claim no more."""
@@ -174,7 +174,7 @@ class WorkerEngine:
         stats, now = self._pacer.stats(), self._loop.time()
         if stats.circuit == "open":
             # A job that was claimed too early lapses when the probe's turn comes, and takes the turn with it.
-            delay = self._pacer.peek(now, Priority.NUDGED)
+            delay = self._pacer.delay(now, Priority.NUDGED)
             return 0.0 if isinf(delay) else delay
         return 0.0 if stats.paused_until is None else stats.paused_until - now
 
@@ -204,7 +204,7 @@ class WorkerEngine:
             # Late as it is: a budget grows where polls have to wait.
             self._schedule.add(lease, min(claim.due_at - self._offset, now))
         if claims.jobs:
-            self._crew.expect(now)
+            self._crew.wake_at(now)
 
     def _give_back(self) -> None:
         """Let others have what is not being polled."""
@@ -240,7 +240,7 @@ class WorkerEngine:
     def _hear(self, lease: Lease, answer: object, _start: float) -> None:
         if isinstance(answer, RateLimitedError) and answer.status is not None:
             self._throttled += 1
-            self._store.hold(answer.retry_after or 1.0)
+            self._store.pause_all(answer.retry_after or 1.0)
         self._judge.hear(lease, answer, self._loop.time())
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ class WorkerEngine:
 
     def learned(self, key: Key, duration: float) -> None:
         """Tell the other workers; the last report is that of this very job."""
-        self._store.teach(key, duration)
+        self._store.report_duration(key, duration)
 
     # -- how it goes -----------------------------------------------------------------------------------------------------
 

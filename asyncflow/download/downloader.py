@@ -177,7 +177,7 @@ class DownloadEngine:
                 self._open.add(key)
                 self._queue.append(partial(self._begin, key, job))
                 new += 1
-        self._hire()
+        self._start_workers()
         return new
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ class DownloadEngine:
         try:
             await self._work.prepare()
             self._sink = sink
-            self._hire()
+            self._start_workers()
             while self._keeps_open or self.open_jobs:
                 self._changed = anyio.Event()
                 await self._changed.wait()
@@ -214,12 +214,12 @@ class DownloadEngine:
             if self._owns_carrier:
                 await self._work.carrier.aclose()
 
-    def _hire(self) -> None:
+    def _start_workers(self) -> None:
         while self._sink is not None and self._workers < min(self._concurrency, self._workers + len(self._queue)):
             self._workers += 1
-            self._sink.start_soon(self._serve)
+            self._sink.start_soon(self._run_worker)
 
-    async def _serve(self) -> None:
+    async def _run_worker(self) -> None:
         try:
             while self._queue:
                 await self._queue.popleft()()
@@ -242,7 +242,7 @@ class DownloadEngine:
             files: dict[int, MediaFile] = {}
             # Before other jobs, so that one is done before the next is begun.
             self._queue.extendleft(partial(self._fetch, key, opened, index, files) for index in range(len(opened.media), 0, -1))
-            self._hire()
+            self._start_workers()
 
     async def _fetch(self, key: str, job: Job, index: int, files: dict[int, MediaFile]) -> None:
         files[index] = await self._work.media(job, index)

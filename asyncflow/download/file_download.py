@@ -180,7 +180,7 @@ class FileDownload:
         name = self._target.name_as(head, self._content_type)
         if total_bytes is None or not self._target.may_adopt:
             return None
-        kept = self._folder.adopt(self._target.place, name, total_bytes)
+        kept = self._folder.recover(self._target.place, name, total_bytes)
         if kept is not None:
             self.is_adopted = True
             self._part.discard()

@@ -160,7 +160,7 @@ class MediaDownload:
         finally:
             with anyio.CancelScope(shield=True):
                 await fetch.settle()
-                await self._work.carrier.pool.do_at_last(part.let_go)
+                await self._work.carrier.pool.do_at_last(part.release)
         return self._file(kept, is_new=not fetch.is_adopted)
 
     async def _claim(self) -> StoredFile | PartialFile:
@@ -168,7 +168,7 @@ class MediaDownload:
         work, digest = self._work, self._facts.digest
         seen, since = -1, anyio.current_time()
         while True:
-            claiming = work.carrier.pool.start(lambda: work.folder.claim(self._place, digest))
+            claiming = work.carrier.pool.start(lambda: work.folder.open(self._place, digest))
             try:
                 claimed = await work.carrier.pool.until(claiming)
             except asyncio.CancelledError:
@@ -263,4 +263,4 @@ def _raise_if_it_concerns_all(error: AsyncflowError) -> None:
 def _let_go(claiming: asyncio.Future[StoredFile | PartialFile | None]) -> None:
     """Close a part that came when nobody waited for it any more."""
     if not claiming.cancelled() and claiming.exception() is None and isinstance(part := claiming.result(), PartialFile):
-        part.let_go()
+        part.release()

@@ -126,7 +126,7 @@ class PartialFile:
             self.path.unlink()
         self.close()
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         """Close the file as it is, for another run to go on with; an empty one is deleted."""
         with self._busy:
             if self._descriptor >= 0 and not self.size():

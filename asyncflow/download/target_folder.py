@@ -72,9 +72,9 @@ class TargetFolder:
         except OSError as error:
             raise self.error(error) from error
 
-    def claim(self, place: Place, digest: str) -> StoredFile | PartialFile | None:
+    def open(self, place: Place, digest: str) -> StoredFile | PartialFile | None:
         """Return the file of *place* if it is there, else its part, locked; None if another process works on it."""
-        kept = self.kept(place)
+        kept = self.find(place)
         if kept is not None:
             return kept
         try:
@@ -83,7 +83,7 @@ class TargetFolder:
                 return None
             try:
                 # Whoever held the lock may have finished the file.
-                kept = self.kept(place)
+                kept = self.find(place)
                 if kept is None:
                     with self._lock:
                         part.held = self._manifest.begun(place, part.size())
@@ -103,7 +103,7 @@ class TargetFolder:
         except OSError:
             return -1
 
-    def kept(self, place: Place) -> StoredFile | None:
+    def find(self, place: Place) -> StoredFile | None:
         """Return the file of *place* if it is there, as large as it was written."""
         with self._lock:
             try:
@@ -123,7 +123,7 @@ class TargetFolder:
             self._manifest.begin(place, held.validator, held.total_bytes)
         part.held = held
 
-    def adopt(self, place: Place, name: str, size_bytes: int) -> StoredFile | None:
+    def recover(self, place: Place, name: str, size_bytes: int) -> StoredFile | None:
         """Return the file called *name* if it is as large as that of *place* and nobody else's: so a lost manifest is mended."""
         with self._lock:
             if self._manifest.owner(name) not in {None, place}:

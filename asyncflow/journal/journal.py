@@ -164,14 +164,14 @@ class Journal:
         nothing: list[str] = []
         return await _result(self._executor.submit(self._ask, lambda database: database.submitted(), nothing))
 
-    async def recall(self, key: str) -> SubmitResult | None:
+    async def find_submission(self, key: str) -> SubmitResult | None:
         """Return what an earlier batch left of the line called *key*, None if it is new."""
         if self._executor is None or self._closing is not None:
             return None
         nothing: SubmitResult | None = None
         return await _result(self._executor.submit(self._ask, lambda database: database.recall(key), nothing))
 
-    async def begin(self, line: SubmitResult) -> None:
+    async def begin_submission(self, line: SubmitResult) -> None:
         """Note, durably, that the request of *line* is about to go out. `JournalError` if that cannot be noted."""
         promise: Future[list[str] | None] = Future()
         if self._put(BeginSubmit(line), promise):
@@ -179,7 +179,7 @@ class Journal:
         elif self._stops:
             raise self.failure or UsageError("this journal is closed")
 
-    async def settle(self, line: SubmitResult, at: datetime) -> None:
+    async def finish_submission(self, line: SubmitResult, at: datetime) -> None:
         """Note, durably, what became of *line*, and its job as one to be watched. Cancelled, it is noted all the same."""
         promise: Future[list[str] | None] = Future()
         if self._put(FinishSubmit(line, at), promise):
@@ -199,7 +199,7 @@ class Journal:
         """Forget these jobs, unless they have ended."""
         self._put(DiscardJobs(job_ids))
 
-    def learn(self, state: dict[str, Any]) -> None:
+    def save_policy(self, state: dict[str, Any]) -> None:
         """Keep what the polling policy has learned."""
         self._put(SavePolicy(state))
 

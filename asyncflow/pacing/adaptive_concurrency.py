@@ -36,7 +36,7 @@ class AdaptiveConcurrency:
         self._onset: tuple[float, float] | None = None
         self._judged_at = 0.0
 
-    def answered(self, now: float, latency: float, in_flight: int) -> bool:
+    def succeeded(self, now: float, latency: float, in_flight: int) -> bool:
         """Return whether this answer, to one of *in_flight* requests, has moved the limit."""
         latencies = self._latencies
         latencies.append(latency if latency > 0 else 0.0)
@@ -47,13 +47,13 @@ class AdaptiveConcurrency:
         if len(latencies) < self.limit or len(latencies) < _FEWEST_TO_JUDGE:
             return False
         before = self.limit
-        self._judge(now, sorted(latencies)[len(latencies) // 2])
+        self._evaluate(now, sorted(latencies)[len(latencies) // 2])
         latencies.clear()
         self._peak = 0
         self._judged_at = now
         return self.limit != before
 
-    def _judge(self, now: float, typical: float) -> None:
+    def _evaluate(self, now: float, typical: float) -> None:
         self._typical = typical
         if typical < self._base:
             self._base = typical
@@ -73,7 +73,7 @@ class AdaptiveConcurrency:
                 self.limit = min(self._hard, self.limit * 2)
                 self._full = 0
 
-    def waits(self, now: float) -> bool:
+    def grow_if_stuck(self, now: float) -> bool:
         """Note that somebody waits for a place, and return whether that has moved the limit: requests that hang are no answer."""
         if self._quiet_since is None:
             self._quiet_since = now

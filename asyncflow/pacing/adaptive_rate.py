@@ -68,14 +68,14 @@ class AdaptiveRate:
         self._started_at = now
         self._recent.append(now)
 
-    def slipped(self, seconds: float) -> None:
+    def note_lateness(self, seconds: float) -> None:
         """Take back what the last start was worth if it was hardly late."""
         if seconds < _TOLERATED:
             self.busy = max(0.0, self.busy - self._claim)
             self._claim = 0.0
             self._queueing_since = None
 
-    def answered(self, *, may_grow: bool) -> None:
+    def succeeded(self, *, may_grow: bool) -> None:
         """Grow by what a good answer is worth; need not be called while `busy` is 0."""
         if not may_grow:
             self.busy = 0.0
@@ -102,7 +102,7 @@ class AdaptiveRate:
         """Seconds after a 429 before which another one is not to be expected, if the rate was what the first was about."""
         return self._caution
 
-    def halve(self, now: float, pause: float) -> None:
+    def back_off(self, now: float, pause: float) -> None:
         """Go half as fast as we went when the service said 429, and remember how fast that was."""
         used = min(self.rate, max(self._used(now), FIRST_RATE))
         # Found by doubling, the truth is anywhere between half and whole; found by creeping, it is near.
@@ -115,7 +115,7 @@ class AdaptiveRate:
         self.ceiling = used
         self._set(used / 2)
 
-    def lift(self) -> None:
+    def forget_limit(self) -> None:
         """Forget that a 429 was about the rate."""
         self._fast_below = self._careful_above = inf
 
@@ -129,7 +129,7 @@ class AdaptiveRate:
         """Forget what the starts since the last answer were worth: they found no limit, and no freedom either."""
         self.busy = 0.0
 
-    def retreat(self) -> None:
+    def restart_slow(self) -> None:
         """Start over after an outage with an eighth of the rate, and be quick up to three quarters of it."""
         self._known_good = self.rate * 0.75
         if self.ceiling is not None:

@@ -25,14 +25,14 @@ class CircuitBreaker:
         self.is_open = self.failures >= _FAILURES_TO_OPEN
         return self.failures == _FAILURES_TO_OPEN
 
-    def answered(self) -> bool:
+    def succeeded(self) -> bool:
         """Return whether this answer has closed the circuit."""
         was_open = self.is_open
         self.is_open = False
         self.failures = 0
         return was_open
 
-    def pause(self, now: float) -> float:
+    def probe_delay(self, now: float) -> float:
         """Return the seconds until the next probe: a third of the outage so far, half a second to thirty, up to a fifth less."""
         self._phase = (self._phase + _GOLDEN) % 1
         return min(max((now - self._down_since) / 3, _SHORTEST_PAUSE), _LONGEST_PAUSE) * (1 - 0.2 * self._phase)

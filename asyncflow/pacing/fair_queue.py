@@ -84,14 +84,14 @@ class FairQueue:
         self._lines = tuple(_WaitList() for _ in Priority)
         self._stood_back_at: float | None = None
 
-    def enter(self, priority: Priority, who: object = None, since: float = inf) -> None:
+    def enqueue(self, priority: Priority, who: object = None, since: float = inf) -> None:
         """Count one more of *priority* that waits, *since* when it was due."""
         self._lines[priority].enter(who, since)
         self.waiting[priority] += 1
         self.mask |= _BITS[priority]
         self._note_owing()
 
-    def leave(self, priority: Priority, who: object = None) -> None:
+    def dequeue(self, priority: Priority, who: object = None) -> None:
         """Count one fewer; one leave too many is ignored. What its class is owed is not forgotten."""
         line = self._lines[priority]
         if who not in line.announced:

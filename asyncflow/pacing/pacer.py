@@ -72,7 +72,7 @@ class Pacer:
         self._slip = 0.0
         self._starts = [0, 0, 0, 0]
 
-    def peek(self, now: float, priority: Priority, who: object = None) -> float:
+    def delay(self, now: float, priority: Priority, who: object = None) -> float:
         """Return 0.0 if a request of *priority* may go now, else the seconds after which to look again; inf: after a callback.
 
         *who* asks, a watch or a client, and is told apart by identity: of those announced with one priority each has its turn.
@@ -100,14 +100,14 @@ class Pacer:
         self._refused = True
         if self._limit >= self._hard - self._reserve:
             return inf
-        if self._room.waits(now):
+        if self._room.grow_if_stuck(now):
             self._measure_rooms()
             return _SHORTEST_LOOK
         return _LONGEST_LOOK
 
-    def take(self, now: float, priority: Priority, who: object = None) -> float:
+    def try_acquire(self, now: float, priority: Priority, who: object = None) -> float:
         """Do as `peek` does, and if it is 0.0 the request is paid for and in flight until one of the four endings is told."""
-        delay = self.peek(now, priority, who)
+        delay = self.delay(now, priority, who)
         if delay:
             return delay
         spacing = self._spacing
@@ -117,37 +117,37 @@ class Pacer:
         if spacing.hard_gap and spacing.hard_at > self._gate_at:
             self._gate_at = spacing.hard_at
         if self._circuit.is_open:
-            self._gate_at = max(self._gate_at, now + self._circuit.pause(now))
+            self._gate_at = max(self._gate_at, now + self._circuit.probe_delay(now))
         if self._turns.mask:
             self._turns.started(priority, who)
         self._in_flight += 1
         self._starts[priority] += 1
         return 0.0
 
-    def enter(self, priority: Priority, who: object = None, since: float = inf) -> None:
+    def enqueue(self, priority: Priority, who: object = None, since: float = inf) -> None:
         """Announce a request that waits for its turn, *since* when it was due: lower priorities stand back meanwhile.
 
         Only who is announced has a share against higher priorities, so stay announced until `take` has returned 0.0.
         """
-        self._turns.enter(priority, who, since)
+        self._turns.enqueue(priority, who, since)
 
-    def leave(self, priority: Priority, who: object = None) -> None:
+    def dequeue(self, priority: Priority, who: object = None) -> None:
         """Take back one announcement: the request has started, or is no longer wanted."""
-        self._turns.leave(priority, who)
+        self._turns.dequeue(priority, who)
         if self._refused:
             self._tell()
 
-    def answered(self, now: float, latency: float) -> None:
+    def succeeded(self, now: float, latency: float) -> None:
         """End a request that the service answered, be it with an error about that one job; *latency* is in seconds."""
         in_flight = self._in_flight
         self._passed += 1
         if not self._end():
             self._default_pauses = 0
-        if self._circuit.failures and self._circuit.answered():
+        if self._circuit.failures and self._circuit.succeeded():
             self._come_back()
         if self._spacing.busy:
-            self._spacing.answered(may_grow=not self._room.is_climbing)
-        if self._room.answered(now, latency, in_flight):
+            self._spacing.succeeded(may_grow=not self._room.is_climbing)
+        if self._room.succeeded(now, latency, in_flight):
             self._measure_rooms()
         if self._refused:
             self._tell()
@@ -161,7 +161,7 @@ class Pacer:
         """
         was_under_way = self._end()
         self._throttled += 1
-        if self._circuit.answered():
+        if self._circuit.succeeded():
             self._come_back()
         if not was_under_way:
             self._default_pauses = min(self._default_pauses + 1, 6)
@@ -178,10 +178,10 @@ class Pacer:
         """Halve the rate, unless this 429 is not about it."""
         spacing, refusals = self._spacing, self._refusals
         if refusals.is_for_rate(self._passed, ran, pause, spacing.soon):
-            spacing.halve(now, pause)
+            spacing.back_off(now, pause)
             self._pauses += 1
         else:
-            spacing.lift()
+            spacing.forget_limit()
         self._passed = 0
         self._stale = self._in_flight
 
@@ -196,12 +196,12 @@ class Pacer:
         self._failures += 1
         self._spacing.failed()
         if self._circuit.failed(now):
-            self._gate_at = max(self._gate_at, now + self._circuit.pause(now))
+            self._gate_at = max(self._gate_at, now + self._circuit.probe_delay(now))
             self._measure_rooms()
         if self._refused:
             self._tell()
 
-    def released(self) -> None:
+    def cancelled(self) -> None:
         """End a request of which nothing was learned: cancelled, or never sent."""
         self._end()
         if self._refused:
@@ -219,7 +219,7 @@ class Pacer:
 
     def _come_back(self) -> None:
         self._gate_at = max(self._paused_until, self._spacing.hard_at)
-        self._spacing.retreat()
+        self._spacing.restart_slow()
         self._measure_rooms()
         self._refused = True
 
@@ -247,10 +247,10 @@ class Pacer:
         for callback in tuple(self._callbacks.values()):
             callback()
 
-    def slipped(self, seconds: float) -> None:
+    def note_lateness(self, seconds: float) -> None:
         """Note how late a poll of the watch went out, for `stats`."""
         self._slip += (max(0.0, seconds) - self._slip) / 32
-        self._spacing.slipped(seconds)
+        self._spacing.note_lateness(seconds)
 
     def stats(self) -> PacerStats:
         """Return what is known and counted so far."""

@@ -22,7 +22,7 @@ class Permit:
         self._pacer: Pacer | None = pacer
         self.priority: Priority = priority
 
-    def take(self, pacer: Pacer) -> bool:
+    def redeem(self, pacer: Pacer) -> bool:
         """Return whether it was for *pacer* and still there; it is gone then."""
         if self._pacer is not pacer:
             return False

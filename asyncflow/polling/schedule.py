@@ -223,7 +223,7 @@ class Schedule(Generic[W]):
         """Return the entry of *job_id*, waiting or out, or None if it is not watched."""
         return self._jobs.get(job_id)
 
-    def missing(self, job_ids: Iterable[str]) -> list[str]:
+    def not_watched(self, job_ids: Iterable[str]) -> list[str]:
         """Return those of *job_ids* that are not watched, each once, in their order."""
         jobs = self._jobs
         return [job_id for job_id in dict.fromkeys(job_ids) if job_id not in jobs]
@@ -262,7 +262,7 @@ class Schedule(Generic[W]):
             lane.drain(now, max(min(until, now), due), limit, taken)
         return taken
 
-    def take_one(self, now: float) -> W | None:
+    def pop_due(self, now: float) -> W | None:
         """Return what `take_due` would, the most urgent job that is due, or None."""
         ticks = now * _SLOTS_PER_SECOND
         busy: _PriorityWheel[W] | None = None
@@ -292,7 +292,7 @@ class Schedule(Generic[W]):
         elif isinstance(place, tuple):
             self._put(entry, min(at, *place), min(priority, NUDGED))
 
-    def hasten(self, job_id: str, at: float) -> bool:
+    def poll_now(self, job_id: str, at: float) -> bool:
         """Make a job due no later than *at* and `NUDGED`; one that is out is asked again then. False if it is not watched."""
         entry = self._jobs.get(job_id)
         if entry is None:

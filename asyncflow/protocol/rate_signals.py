@@ -21,10 +21,21 @@ RateSignal = Literal["succeeded", "throttled", "failed", "cancelled"]
 class RateLimiter(Protocol):
     """What a signal is reported to: `asyncflow.Pacer` is one. Times are seconds on the caller's clock."""
 
-    def succeeded(self, now: float, seconds: float) -> None: ...
-    def throttled(self, now: float, retry_after: float | None = None) -> None: ...
-    def failed(self, now: float) -> None: ...
-    def cancelled(self) -> None: ...
+    def succeeded(self, now: float, latency: float, /) -> None:
+        """Record that the service answered after *latency* seconds."""
+        ...
+
+    def throttled(self, now: float, retry_after: float | None, /) -> None:
+        """Record that the service asked for fewer requests, and for a pause of *retry_after* seconds if that is known."""
+        ...
+
+    def failed(self, now: float, /) -> None:
+        """Record that the service did not answer."""
+        ...
+
+    def cancelled(self) -> None:
+        """Record that the request ended without telling anything about the service."""
+        ...
 
 
 def rate_signal(outcome: object, request: Request | None = None) -> RateSignal:
@@ -58,5 +69,5 @@ def record_outcome(limiter: RateLimiter, outcome: object, start: float, now: flo
             limiter.throttled(now, outcome.retry_after if isinstance(outcome, AsyncflowError) else None)
         case "failed":
             limiter.failed(now)
-        case "cancelled":
+        case _:
             limiter.cancelled()

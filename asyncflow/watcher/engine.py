@@ -53,7 +53,7 @@ class WatchEngine:
         self.keeping: JournalWriter | None = (
             JournalWriter(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
         )
-        self.intake: IdIntake = IdIntake(self._schedule_first, self.schedule.missing, self.finish_if_done, self.keeping)
+        self.intake: IdIntake = IdIntake(self._admit, self.schedule.not_watched, self.finish_if_done, self.keeping)
         self._settings = settings
         self._outlook = Forecast(settings.policy, settings.wall_clock, settings.expiry_warning)
         self._tally = WatchCounters()
@@ -72,8 +72,8 @@ class WatchEngine:
             self.schedule,
             settings.pacer,
             settings.concurrency,
-            ask=self._ask,
-            hear=self._hear,
+            ask=self._fetch,
+            hear=self._on_answer,
             give_up=self._judge.give_up,
         )
         self._books = RunWindow(settings.pacer, settings.wall_clock)
@@ -88,14 +88,14 @@ class WatchEngine:
         self._teller = WatchInstrumentation(settings.hooks, settings.pacer) if settings.hooks is not None else None
         self._refusal: AsyncflowError | None = None
         if self._teller is not None:
-            self.listeners[self._teller] = self._teller.emitted
+            self.listeners[self._teller] = self._teller.event_emitted
 
     async def run(self, sink: Emitter[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
         self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
         stop: Callable[[], None] | None = None
         if self._teller is not None:
-            self._teller.began(len(self), self._loop.time())
+            self._teller.watch_started(len(self), self._loop.time())
         try:
             if self.keeping is not None:
                 # Take up what earlier watches left: the jobs that have not ended, and the endings that nobody has handled.
@@ -122,7 +122,7 @@ class WatchEngine:
                     handle.cancel()
             if self._teller is not None:
                 error = self._refusal.kind if self._refusal is not None else None if self._done.is_set() else "closed"
-                self._teller.ended(self._tally, len(self), error, self._loop.time())
+                self._teller.watch_ended(self._tally, len(self), error, self._loop.time())
 
     def finish_if_done(self) -> None:
         """End the run if nothing is left to watch and somebody asks for more.
@@ -133,7 +133,7 @@ class WatchEngine:
         if self._is_running and self.asking and not is_busy and not self._sink.undelivered:
             self._done.set()
 
-    def _schedule_first(self, job_ids: Iterable[str]) -> None:
+    def _admit(self, job_ids: Iterable[str]) -> None:
         now, first_poll, add, first = self._loop.time(), self._settings.policy.first_poll, self.schedule.add, inf
         number = self._added
         for job_id in job_ids:
@@ -145,7 +145,7 @@ class WatchEngine:
                 if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids
                     first = at
         self._added = number
-        self._crew.expect(first)
+        self._crew.wake_at(first)
 
     def discard(self, job_ids: Iterable[str]) -> None:
         """Forget these."""
@@ -162,20 +162,20 @@ class WatchEngine:
         if _running_loop() is not self._loop:
             raise UsageError("nudge a watch on its own event loop: from elsewhere by loop.call_soon_threadsafe")
         now = self._loop.time()
-        if not self.schedule.hasten(job_id, now):
+        if not self.schedule.poll_now(job_id, now):
             return job_id in self.intake
-        self._crew.expect(now)
+        self._crew.wake_at(now)
         return True
 
     # -- one poll --------------------------------------------------------------------------------------------------------
 
-    def _ask(self, entry: WatchedJob) -> Awaitable[object]:
+    def _fetch(self, entry: WatchedJob) -> Awaitable[object]:
         return self._settings.fetch(entry.job_id)
 
-    def _hear(self, entry: WatchedJob, answer: object, start: float) -> None:
+    def _on_answer(self, entry: WatchedJob, answer: object, start: float) -> None:
         now = self._loop.time()
         if self._teller is not None:
-            self._teller.answered(entry, answer, entry.due, start, now)
+            self._teller.poll_finished(entry, answer, entry.due, start, now)
         self._judge.hear(entry, answer, now)
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class WatchEngine:
         if self.keeping is not None:
             # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
             # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
-            self.keeping.report(event)
+            self.keeping.record(event)
         self._deliver(event, entry.job_id, entry.key)
 
     def over(self, entry: WatchedJob) -> None:
@@ -213,7 +213,7 @@ class WatchEngine:
     def learned(self, key: Key, duration: float) -> None:  # noqa: ARG002 - the desk's parameters
         """Have the journal keep what the policy has learned."""
         if self.keeping is not None:
-            self.keeping.learned()
+            self.keeping.policy_changed()
 
     # -- limits of time --------------------------------------------------------------------------------------------------
 
@@ -222,9 +222,9 @@ class WatchEngine:
         self._judge.limits, self._settings.keep_open = JobTimeouts(job=0.0), False
         self.intake.drain()
         self._sink.start_soon(self._give_up_all, self._crew.out)
-        self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._cut)
+        self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._expire_stragglers)
 
-    def _cut(self) -> None:
+    def _expire_stragglers(self) -> None:
         """Give up the jobs whose last poll has not come back in time."""
         self._sink.start_soon(self._give_up_all, ())
 
@@ -245,9 +245,9 @@ class WatchEngine:
     def _put(self, event: Event, key: str | tuple[str, str] | None) -> None:
         self._sink.put(event, key)
         if self.listeners:
-            self._let_hear(event)
+            self._notify_listeners(event)
 
-    def _let_hear(self, event: Event) -> None:
+    def _notify_listeners(self, event: Event) -> None:
         for key, listener in tuple(self.listeners.items()):
             try:
                 listener(event)

@@ -31,15 +31,15 @@ class WatchInstrumentation:
         self._number = 0
         self._started = 0.0
 
-    def began(self, jobs: int, now: float) -> None:
+    def watch_started(self, jobs: int, now: float) -> None:
         """Tell that the watch begins."""
         self._number, self._started = next(_numbers), now
-        self._hooks.tell(WatchStarted(self._number, jobs))
+        self._hooks.emit(WatchStarted(self._number, jobs))
 
-    def answered(self, entry: WatchedJob, answer: object, due: float, start: float, now: float) -> None:
+    def poll_finished(self, entry: WatchedJob, answer: object, due: float, start: float, now: float) -> None:
         """Tell what the poll has brought that was *due* then and went out at *start*, before anything is concluded from it."""
         job = answer if isinstance(answer, Job) else None
-        self._hooks.tell(
+        self._hooks.emit(
             PollAnswered(
                 watch=self._number,
                 job=digest(entry.job_id),
@@ -53,15 +53,15 @@ class WatchInstrumentation:
             )
         )
         if self._pacer is not None:
-            self._hooks.look_at(self._pacer, now)
+            self._hooks.check_budget(self._pacer, now)
 
-    def emitted(self, event: Event) -> None:
+    def event_emitted(self, event: Event) -> None:
         """Tell of an event."""
         if isinstance(event, Abandoned | Unreachable):
             job_id, error, job = event.job_id, event.error.kind, event.job if isinstance(event, Abandoned) else None
         else:
             job_id, error, job = event.job.job_id, None, event.job
-        self._hooks.tell(
+        self._hooks.emit(
             EventEmitted(
                 watch=self._number,
                 event=event.type,
@@ -75,9 +75,9 @@ class WatchInstrumentation:
             )
         )
 
-    def ended(self, tally: WatchCounters, left: int, error: str | None, now: float) -> None:
+    def watch_ended(self, tally: WatchCounters, left: int, error: str | None, now: float) -> None:
         """Tell that the watch is over."""
-        self._hooks.tell(
+        self._hooks.emit(
             WatchEnded(
                 watch=self._number,
                 polls=tally.polls,

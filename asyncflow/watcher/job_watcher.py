@@ -146,7 +146,7 @@ class JobWatcher(Stream[Event]):
             core.intake.put(job_ids)
         super().__init__(core.run, name="asyncflow watch", buffer=buffer, merge=merge, usage_error=UsageError)
         if core.keeping is not None:
-            weakref.finalize(self, core.keeping.drop).atexit = False
+            weakref.finalize(self, core.keeping.close_from_finalizer).atexit = False
 
     def add(self, *job_ids: str) -> None:
         """Watch these too; ids that are watched already stay as they are. An id that has ended may be added anew.
@@ -218,7 +218,7 @@ class JobWatcher(Stream[Event]):
         """Return the next event; cancelling this loses none."""
         core, receipts = self._core, self._receipts
         if receipts is not None:
-            receipts.settle()
+            receipts.acknowledge_previous()
         core.asking += 1
         try:
             core.finish_if_done()
@@ -231,7 +231,7 @@ class JobWatcher(Stream[Event]):
         finally:
             core.asking -= 1
         if receipts is not None:
-            receipts.give(event)
+            receipts.delivered(event)
         return event
 
     async def aclose(self) -> None:
@@ -242,7 +242,7 @@ class JobWatcher(Stream[Event]):
         except BaseException:
             # Cancelled natively: nobody waits any more, and the run ends by itself. So must the journal.
             if keeping is not None:
-                keeping.drop()
+                keeping.close_from_finalizer()
             raise
         if keeping is not None:
             await keeping.aclose()
@@ -251,7 +251,7 @@ class JobWatcher(Stream[Event]):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if exc_type is None and self._receipts is not None:
-            self._receipts.settle()
+            self._receipts.acknowledge_previous()
         await super().__aexit__(exc_type, exc, traceback)
 
     def __len__(self) -> int:

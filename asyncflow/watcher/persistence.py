@@ -57,7 +57,7 @@ class WatchJournal(Protocol):
         """Forget these jobs, unless they have ended."""
         ...
 
-    def learn(self, state: dict[str, Any]) -> None:
+    def save_policy(self, state: dict[str, Any]) -> None:
         """Keep the policy's state."""
         ...
 
@@ -115,7 +115,7 @@ class JournalWriter:
         """Note ids before their first poll; return, once that is durable, those that are to be polled."""
         return await self._journal.add(job_ids, self._wall_clock())
 
-    def report(self, event: Event) -> None:
+    def record(self, event: Event) -> None:
         """Note what is reported to the consumer."""
         if isinstance(event, Changed | Ended | Abandoned):
             self._journal.report(event, self._wall_clock())
@@ -130,7 +130,7 @@ class JournalWriter:
         if job_ids:
             self._journal.acknowledge(job_ids)
 
-    def learned(self) -> None:
+    def policy_changed(self) -> None:
         """Note that the policy has learned from one more job."""
         self._lessons += 1
         if self._lessons % _LESSONS == 1:
@@ -139,7 +139,7 @@ class JournalWriter:
     def save(self) -> None:
         """Keep what the policy knows, if it can tell."""
         if self._lessons and isinstance(self._policy, _Learner):
-            self._journal.learn(self._policy.save())
+            self._journal.save_policy(self._policy.save())
 
     async def aclose(self) -> None:
         """Close the journal, and wait for its last commit."""
@@ -148,7 +148,7 @@ class JournalWriter:
                 await self._journal.aclose()
             self._is_open = False
 
-    def drop(self) -> None:
+    def close_from_finalizer(self) -> None:
         """Close the journal of a watch that nobody holds any more; comes from a garbage collection, in any thread."""
         if self._is_open and self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed, and the journal's thread ends with the journal
@@ -166,12 +166,12 @@ class AckTracker:
         self._keeping = keeping
         self._given: dict[asyncio.Task[Any] | None, Event] = {}
 
-    def give(self, event: Event) -> None:
+    def delivered(self, event: Event) -> None:
         """Note that the current task gets *event*."""
         if isinstance(event, Ended | Abandoned):
             self._given[asyncio.current_task()] = event
 
-    def settle(self) -> None:
+    def acknowledge_previous(self) -> None:
         """Acknowledge what the current task, and those that have ended, were given."""
         if self._given:
             me = asyncio.current_task()

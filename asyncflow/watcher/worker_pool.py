@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from anyio.lowlevel import checkpoint
 
-from asyncflow.errors import AsyncflowError, RateLimitedError, UsageError
+from asyncflow.errors import AsyncflowError
 from asyncflow.pacing import Pacer, Permit, Priority, prepaid
 from asyncflow.polling import Schedulable, Schedule
+from asyncflow.protocol.rate_signals import record_outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,8 +38,8 @@ class WorkerPool(Generic[W]):
     the budget says no, it parks; one timer for all wakes one of them when that changes. *give_up* is asked about a due job that
     the budget holds back: it returns whether the job's time is over, and has then settled it.
 
-    The pacer is told how it went, unless who is asked draws on the same pacer: then he takes the payment over and tells it
-    himself. None, as an answer, is a question that was not put.
+    The pool records the outcome on the pacer; if the fetch uses the same pacer, it adopts the permit and records it instead.
+    None as an answer means that no request was made.
     """
 
     def __init__(
@@ -68,40 +69,40 @@ class WorkerPool(Generic[W]):
     def start(self, sink: Emitter[Any]) -> Callable[[], None]:
         """Begin, with workers in the task group of *sink*; return what ends it."""
         self._sink, self._loop = sink, asyncio.get_running_loop()
-        unsubscribe = self._pacer.subscribe(self._hear) if self._pacer is not None else None
+        unsubscribe = self._pacer.subscribe(self._on_capacity) if self._pacer is not None else None
 
         def stop() -> None:
             self._sink = None
             self._set_timer(inf)
-            self._announce(None)
+            self._update_waiting(None)
             if unsubscribe is not None:
                 unsubscribe()
 
-        self.look()
+        self.wake_when_due()
         return stop
 
-    def look(self, not_before: float = -inf) -> None:
+    def wake_when_due(self, not_before: float = -inf) -> None:
         """Have a worker look at the schedule when something is due, and not before the budget allows it."""
         due = self._schedule.next_wakeup()
         if due is not None:
-            self.expect(max(due, not_before))
+            self.wake_at(max(due, not_before))
 
-    def expect(self, at: float) -> None:
+    def wake_at(self, at: float) -> None:
         """Have a worker look at the schedule when something is due *at* that time, unless one looks before anyway."""
         if self._sink is None or (self._timer is not None and self._timer.when() <= at):
             return
         now = self._loop.time()
         if at <= now and self._pacer is not None:
-            at = now + self._pacer.peek(now, self._announced or Priority.NUDGED, self)
+            at = now + self._pacer.delay(now, self._announced or Priority.NUDGED, self)
         if at <= now:
-            self.wake()
+            self.wake_one()
             return
         # The loop rings timers of this instant's neighbourhood at once, and its clock need not have moved since.
         at = max(at, now + _MOMENT)
         if self._timer is None or at < self._timer.when():
             self._set_timer(at)
 
-    def wake(self) -> None:
+    def wake_one(self) -> None:
         """Have a worker look at the schedule now."""
         while self._idle:
             turn = self._idle.pop()
@@ -112,15 +113,15 @@ class WorkerPool(Generic[W]):
             self._workers += 1
             self._sink.start_soon(self._work)
 
-    def _hear(self) -> None:
+    def _on_capacity(self) -> None:
         """Look when this step of the loop is over: who made the news, a worker perhaps, may have acted on it by then."""
         if not self._is_told:
             self._is_told = True
-            self._loop.call_soon(self._heed)
+            self._loop.call_soon(self._look_again)
 
-    def _heed(self) -> None:
+    def _look_again(self) -> None:
         self._is_told = False
-        self.look()
+        self.wake_when_due()
 
     def _set_timer(self, at: float) -> None:
         if self._timer is not None:
@@ -129,7 +130,7 @@ class WorkerPool(Generic[W]):
 
     def _ring(self) -> None:
         self._timer = None
-        self.wake()
+        self.wake_one()
 
     async def _work(self) -> None:
         # In one piece: each coroutine within another is paid for at every step of every poll.
@@ -155,10 +156,10 @@ class WorkerPool(Generic[W]):
                     answer = error
                 finally:
                     if pacer is not None and payment is not None:
-                        # Who took it over has made a request, and waited for it.
-                        instant = instant + 1 if (is_ours := payment.take(pacer)) else 0
+                        # A fetch that redeemed the permit has made a request, and waited for it.
+                        instant = instant + 1 if (is_ours := payment.redeem(pacer)) else 0
                         if is_ours:
-                            _settle(pacer, answer, start, self._loop.time())
+                            record_outcome(pacer, answer, start, self._loop.time())
                     else:
                         instant += 1
                 if entry.place is not None:
@@ -177,46 +178,34 @@ class WorkerPool(Generic[W]):
             # Woken in the moment of the end: what were announced or paid for now, nobody would take back.
             return None
         pacer, now = self._pacer, self._loop.time()
-        while (entry := self._schedule.take_one(now)) is not None:
-            delay = pacer.take(now, _PRIORITIES[entry.priority], self) if pacer is not None else 0.0
+        while (entry := self._schedule.pop_due(now)) is not None:
+            delay = pacer.try_acquire(now, _PRIORITIES[entry.priority], self) if pacer is not None else 0.0
             if delay == 0:
                 self.out.add(entry)
                 if self._announced is not None:
-                    self._announce(None)
+                    self._update_waiting(None)
                 if pacer is not None:
-                    pacer.slipped(now - entry.due)
+                    pacer.note_lateness(now - entry.due)
                 # Where all are busy, the first to come back looks.
                 if not self._is_told and (self._idle or self._workers < self._concurrency):
-                    self.look()
+                    self.wake_when_due()
                 return entry
             if not self._give_up(entry, now):
-                self._announce(_PRIORITIES[entry.priority], entry.due)
+                self._update_waiting(_PRIORITIES[entry.priority], entry.due)
                 self._schedule.reschedule(entry, entry.due, entry.priority)
-                self.look(now + delay)
+                self.wake_when_due(now + delay)
                 return None
-        self._announce(None)
+        self._update_waiting(None)
         # The schedule may ring a little early: looking again at once, and again, would keep the loop from ever moving on.
-        self.look(now + _TICK)
+        self.wake_when_due(now + _TICK)
         return None
 
-    def _announce(self, priority: Priority | None, since: float = 0.0) -> None:
+    def _update_waiting(self, priority: Priority | None, since: float = 0.0) -> None:
         """Have the pacer know that a poll of this *priority* waits: who is not announced has no share against who is."""
         pacer, announced = self._pacer, self._announced
         if pacer is not None and priority != announced:
             self._announced = priority
             if announced is not None:
-                pacer.leave(announced, self)
+                pacer.dequeue(announced, self)
             if priority is not None:
-                pacer.enter(priority, self, since)
-
-
-def _settle(pacer: Pacer, answer: object, start: float, now: float) -> None:
-    """End a request that *pacer* was paid for; *answer* is None if it was cancelled, a `UsageError` if it was never made."""
-    if answer is None or isinstance(answer, UsageError):
-        pacer.released()
-    elif not isinstance(answer, AsyncflowError) or not answer.transient:
-        pacer.answered(now, now - start)
-    elif isinstance(answer, RateLimitedError):
-        pacer.throttled(now, answer.retry_after)
-    else:
-        pacer.failed(now)
+                pacer.enqueue(priority, self, since)

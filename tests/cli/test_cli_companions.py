@@ -59,14 +59,14 @@ class Busy(Addon):
     async def take(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Ended):
-                self._session.hold(event)
+                self._session.defer_ack(event)
                 self._held.append(event)
 
     async def finish(self) -> None:
         self.said.append("finish")
         if self._finishes:
             for event in self._held:
-                self._session.release(event)
+                self._session.ack(event)
 
     def picture(self) -> list[Line]:
         return [[("busy", "")]]

@@ -241,7 +241,7 @@ async def test_a_watch_waits_for_its_files_when_too_many_jobs_do(tmp_path: Path,
     async with Simulator(media_size=100_000) as simulator, session_beside(companion, simulator) as session:
         ids = simulator.seed_jobs(8, age=600, fate="success")
         await session.follow(ids, Times(), 10)
-        assert "files: 8 fetched" in plain(companion.lines()[0])
+        assert "files: 8 fetched" in plain(companion.summary_lines()[0])
     assert session.code == ExitCode.SUCCEEDED
 
 

@@ -20,10 +20,10 @@ async def elapse(seconds: float) -> None:
 async def test_a_caller_who_looks_on_does_not_stand_in_line_behind_the_retry_of_a_watch() -> None:
     loop, order = asyncio.get_running_loop(), list[str]()
     budget = PermitGate(Pacer(rate=1, concurrency=10))
-    assert budget.pacer.take(loop.time(), Priority.REST) == 0
+    assert budget.pacer.try_acquire(loop.time(), Priority.REST) == 0
 
     async def pay(name: str, priority: Priority) -> None:
-        await budget.pay(loop.time, loop.time() + 60, priority=priority)
+        await budget.acquire(loop.time, loop.time() + 60, priority=priority)
         order.append(name)
 
     retries = [asyncio.ensure_future(pay(f"retry {number}", Priority.REST)) for number in range(2)]
@@ -38,19 +38,19 @@ async def test_a_caller_who_looks_on_does_not_stand_in_line_behind_the_retry_of_
 async def test_those_who_wait_in_any_line_are_disturbed() -> None:
     loop, looks = asyncio.get_running_loop(), list[float]()
     budget = PermitGate(Pacer(rate=0.1, concurrency=10))
-    budget.pacer.take(loop.time(), Priority.REST)
+    budget.pacer.try_acquire(loop.time(), Priority.REST)
 
     def now() -> float:
         looks.append(loop.time())
         return loop.time()
 
     waiting = [
-        asyncio.ensure_future(budget.pay(now, loop.time() + 60, priority=priority))
+        asyncio.ensure_future(budget.acquire(now, loop.time() + 60, priority=priority))
         for priority in (Priority.EXPECTED, Priority.REST)
     ]
     await elapse(0.2)
     looks.clear()
-    budget.disturb()
+    budget.wake_all()
     await elapse(0)
     await elapse(0)
     assert len(looks) >= 2
@@ -59,8 +59,8 @@ async def test_those_who_wait_in_any_line_are_disturbed() -> None:
 
 def test_what_a_watch_paid_for_is_taken_over_with_its_priority() -> None:
     budget = PermitGate(Pacer())
-    assert budget.take_over() is None
+    assert budget.adopt() is None
     token = prepaid.set(Permit(budget.pacer, Priority.EXPECTED))
-    assert budget.take_over() is Priority.EXPECTED
-    assert budget.take_over() is None
+    assert budget.adopt() is Priority.EXPECTED
+    assert budget.adopt() is None
     prepaid.reset(token)

@@ -183,20 +183,20 @@ async def test_who_goes_after_his_answer_leaves_the_next_request_on_its_connecti
         connector, loop = aiohttp.TCPConnector(), asyncio.get_running_loop()
         lane, request = FastTransport(connector, server.url, 90, TimeoutGroup()), protocol.job_request(FLOW_ID)
         options = RequestOptions(token=TOKEN, base_url=server.url, timeout=5, max_retries=0, policy=PollPolicy())
-        await lane.ask(request, options, TOKEN, None, is_fresh=True)
-        first = lane.start(request, TOKEN, loop.time(), loop.time() + 5)
+        await lane.request(request, options, TOKEN, None, is_fresh=True)
+        first = lane.try_start(request, TOKEN, loop.time(), loop.time() + 5)
         assert first is not None
         waiter = first.waiter
         assert waiter is not None
         await asyncio.wait({waiter})
-        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
         second = first.waiter
-        first.give_up(waiter)
+        first.abandon(waiter)
         assert second is not None
         assert await second == b"{}"
-        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is first
-        first.give_up(first.waiter)
-        assert lane.start(request, TOKEN, loop.time(), loop.time() + 5) is None
+        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        first.abandon(first.waiter)
+        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is None
         lane.close()
         await connector.close()
 

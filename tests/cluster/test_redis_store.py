@@ -146,10 +146,10 @@ async def test_a_token_is_no_id(engine: Engine, queue: str) -> None:
 
 async def test_a_server_that_may_lose_jobs_is_named(tmp_path: Path, engine: Engine) -> None:
     async with RedisStore(engine.url) as store:
-        assert await store.check() == []
+        assert await store.durability_warnings() == []
     with Engine(NEWEST, tmp_path, appendonly="no", maxmemory_policy="allkeys-lru") as careless:
         async with RedisStore(careless.url) as store:
-            file, policy = await store.check()
+            file, policy = await store.durability_warnings()
     assert "append-only file is off" in file
     assert "allkeys-lru" in policy
 
@@ -190,13 +190,13 @@ async def test_keys_of_a_newer_version_are_refused(engine: Engine, queue: str) -
     async with RedisStore(engine.url, queue) as store, RedisStore(engine.url, queue, schema=2) as newer:
         await store.submit(ids(1))
         assert await newer.upgrade() == []
-        for call in (store.submit(ids(2)), store.claim("one", 1, 30.0), store.report("one", []), store.status(), store.tidy()):
+        for call in (store.submit(ids(2)), store.claim("one", 1, 30.0), store.report("one", []), store.status(), store.prune()):
             with pytest.raises(StoreError) as failure:
                 await call
             assert (failure.value.reason, failure.value.transient) == ("newer", False)
         for other in (
             *(store.drain(), store.set_rate(5.0), store.nudge_all(), store.purge()),
-            *(store.take("billing", "one", 1, 0.0), store.take_over("billing", "one", 1.0, 1)),
+            *(store.read_new("billing", "one", 1, 0.0), store.autoclaim("billing", "one", 1.0, 1)),
         ):
             with pytest.raises(StoreError, match="newer"):
                 await other
@@ -253,10 +253,10 @@ async def test_what_is_past_its_time_is_forgotten(engine: Engine, queue: str) ->
     async with RedisStore(engine.url, queue, retention=1.0) as store:
         await store.submit(ids(3))
         await end_all(store, 2)
-        await store.tidy()
+        await store.prune()
         assert (await store.status()).kept == 2
         await pause(1.1)
-        await store.tidy()
+        await store.prune()
         status = await store.status()
         assert (status.kept, status.watched) == (0, 1)
         assert set((await store.submit(ids(3))).states.values()) == {"new", "watched"}
@@ -269,10 +269,10 @@ async def test_beyond_the_cap_goes_what_every_group_has_handled(engine: Engine, 
         await told(store, 600, "quick")  # acknowledges all but the last
         async with store.events("slow", "one", auto_acknowledge=False) as slow:
             await some(slow, 1)
-        await store.tidy()
+        await store.prune()
         assert (await store.status()).events == 600
         assert len(await told(store, 600, "slow")) == 600
-        await store.tidy()
+        await store.prune()
         assert (await store.status()).events < 600
 
 
@@ -320,9 +320,9 @@ async def test_a_group_that_is_lost_is_made_again(engine: Engine, queue: str) ->
             await end_all(store, 2)
             assert {(await anext(events)).event.key[0] for _ in range(2)} == set(ids(2))
         for call in (
-            store.take_over("group", "one", 1.0, 1),
-            store.keep("group", "one", ["1-0"]),
-            store.take("group", "one", 1, 0.0),
+            store.autoclaim("group", "one", 1.0, 1),
+            store.extend("group", "one", ["1-0"]),
+            store.read_new("group", "one", 1, 0.0),
         ):
             await store._link.call("DEL", f"{{af:{queue}}}:events")
             assert not await call

@@ -294,7 +294,7 @@ async def test_a_slow_consumer_keeps_what_it_was_given(store: AnyStore) -> None:
 async def test_an_ending_is_kept_with_its_record(store: AnyStore) -> None:
     await store.submit(ids(2))
     await end_all(store, 1)
-    found = await store.recall(ids(3))
+    found = await store.endings(ids(3))
     assert len(found) == 1
     assert next(iter(found.values())).event in [ended(one) for one in ids(2)]
 
@@ -397,10 +397,10 @@ async def test_lessons_are_for_the_other_workers(store: AnyStore) -> None:
     report = over(mine)
     lesson = ("google-flow", "video", "", 61.5)
     await store.report("one", [type(report)(report.job_id, report.fence, None, "", report.event, lesson)])
-    assert (await store.lessons("", "one"))[0] == []
-    found, place = await store.lessons("", "two")
+    assert (await store.durations("", "one"))[0] == []
+    found, place = await store.durations("", "two")
     assert found == [lesson]
-    assert (await store.lessons(place, "two"))[0] == []
+    assert (await store.durations(place, "two"))[0] == []
 
 
 async def test_a_queue_can_be_purged(store: AnyStore) -> None:

@@ -87,7 +87,7 @@ async def test_a_lesson_goes_with_the_last_report() -> None:
     async with speaking(store) as side:
         side.report(LEASES[0], None)
         side.report(LEASES[1], None)
-        side.teach(("google-flow", "video", "veo"), 61.0)
+        side.report_duration(("google-flow", "video", "veo"), 61.0)
         await rest(2)
     assert [report.lesson for report in store.reported[0]] == [None, ("google-flow", "video", "veo", 61.0)]
 
@@ -95,11 +95,11 @@ async def test_a_lesson_goes_with_the_last_report() -> None:
 async def test_the_longest_pause_is_reported_once_and_one_that_comes_meanwhile_too() -> None:
     store = Slow()
     async with speaking(store) as side:
-        side.hold(5.0)
-        side.hold(2.0)
+        side.pause_all(5.0)
+        side.pause_all(2.0)
         side.report(LEASES[0], 0.0)
         await rest(0.5)
-        side.hold(30.0)
+        side.pause_all(30.0)
         for lease in LEASES[1:3]:
             side.report(lease, 0.0)
             await rest(2)
@@ -112,7 +112,7 @@ async def test_a_goodbye_that_takes_long_is_cut_short() -> None:
     async with speaking(store) as side:
         side.report(LEASES[0], 0.0)
         start = asyncio.get_running_loop().time()
-        await side.say_goodbye({LEASES[1]: 1.0})
+        await side.release_all({LEASES[1]: 1.0})
         assert asyncio.get_running_loop().time() - start == 5
     assert [(report.job_id, report.pause) for report in store.reported[0]] == [(LEASES[0].job_id, 0.0), (LEASES[1].job_id, 1.0)]
 

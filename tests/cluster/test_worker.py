@@ -334,13 +334,13 @@ class Shaky(MemoryStore):
         await self._answer()
         return await super().report(worker, reports, pause=pause)
 
-    async def lessons(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
+    async def durations(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
         await self._answer()
-        return await super().lessons(after, but)
+        return await super().durations(after, but)
 
-    async def tidy(self) -> None:
+    async def prune(self) -> None:
         await self._answer()
-        await super().tidy()
+        await super().prune()
 
 
 async def test_a_store_that_is_gone_for_a_minute_costs_time_and_no_ending() -> None:

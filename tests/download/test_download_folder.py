@@ -46,7 +46,7 @@ PLACE = ("0123456789abcdef0123456789abcdef", 1)
 
 
 def claimed(folder: TargetFolder) -> PartialFile:
-    part = folder.claim(PLACE, "8244f1551f")
+    part = folder.open(PLACE, "8244f1551f")
     assert isinstance(part, PartialFile)
     return part
 
@@ -424,9 +424,9 @@ async def test_a_full_disk_ends_the_whole_and_keeps_what_there_is(tmp_path: Path
 
 def test_a_part_is_one_persons_at_a_time(folder: TargetFolder, tmp_path: Path) -> None:
     first = claimed(folder)
-    assert TargetFolder(tmp_path / "out").claim(PLACE, "8244f1551f") is None
+    assert TargetFolder(tmp_path / "out").open(PLACE, "8244f1551f") is None
     assert folder.unfinished(PLACE, "8244f1551f") == 0
-    first.let_go()
+    first.release()
     assert names(tmp_path / "out") == []
     assert folder.unfinished(PLACE, "8244f1551f") == -1
     claimed(folder).close()
@@ -437,7 +437,7 @@ def test_whoever_waited_for_a_part_finds_the_file(folder: TargetFolder, tmp_path
     part = claimed(folder)
     part.write([samples.mp4("a")])
     kept = folder.finish(part, PLACE, lambda _: "a.mp4")
-    assert other.claim(PLACE, "8244f1551f") == kept
+    assert other.open(PLACE, "8244f1551f") == kept
     assert names(tmp_path / "out") == ["a.mp4"]
 
 
@@ -448,7 +448,7 @@ def test_a_finished_file_is_found_under_the_lock_too(folder: TargetFolder, monke
     kept = folder.finish(part, PLACE, lambda _: "a.bin")
     looks = iter([None, kept])
     monkeypatch.setattr(folder, "kept", lambda _: next(looks))
-    assert folder.claim(PLACE, "8244f1551f") == kept
+    assert folder.open(PLACE, "8244f1551f") == kept
     assert names(folder.path) == ["a.bin"]
 
 
@@ -478,7 +478,7 @@ def test_a_second_name_of_another_file_is_not_written_to(folder: TargetFolder, t
 def test_what_is_no_file_is_no_part(make: object, folder: TargetFolder) -> None:
     make(folder.path / "8244f1551f-1.part")  # type: ignore[operator] # a parameter
     with pytest.raises(DownloadError):
-        folder.claim(PLACE, "8244f1551f")
+        folder.open(PLACE, "8244f1551f")
 
 
 def test_a_link_in_the_place_of_a_file_is_not_overwritten(folder: TargetFolder, tmp_path: Path) -> None:
@@ -496,7 +496,7 @@ def test_a_link_is_no_file_that_is_there(folder: TargetFolder, tmp_path: Path) -
     kept = folder.finish(part, PLACE, lambda _: "a.bin")
     Path(kept.path).rename(tmp_path / "moved")
     Path(kept.path).symlink_to(tmp_path / "moved")
-    assert folder.kept(PLACE) is None
+    assert folder.find(PLACE) is None
 
 
 def test_a_file_system_without_second_names_will_do(folder: TargetFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,7 +530,7 @@ def test_letting_go_waits_for_the_thread_that_is_still_at_it(folder: TargetFolde
     with ThreadPoolExecutor(2) as pool:
         writing = pool.submit(part.guarded, write)
         begun.wait()
-        leaving = pool.submit(part.let_go)
+        leaving = pool.submit(part.release)
         assert not leaving.done()
         go.set()
         writing.result()

@@ -200,7 +200,7 @@ def _journal_file() -> bytes:
         media = Media("video", "ok", url="https://media.example.com/1")
         journal.report(Changed(FlowJob(JOB_ID, "started", "video")), NOW)
         journal.report(Ended(FlowJob(JOB_ID, "completed", "video", media=(media,))), NOW)
-        journal.learn({"a": 1})
+        journal.save_policy({"a": 1})
         await journal.aclose()
 
     with tempfile.TemporaryDirectory() as folder:

@@ -202,8 +202,8 @@ async def test_an_ending_of_an_id_that_was_never_added_is_kept_all_the_same(path
 async def test_what_was_learned_is_kept(path: Path) -> None:
     journal = Journal(path)
     assert (await journal.open(lambda _error: None))[1] is None
-    journal.learn({"format": 1})
-    journal.learn({"format": 2})
+    journal.save_policy({"format": 1})
+    journal.save_policy({"format": 2})
     await journal.aclose()
     assert (await journal.open(lambda _error: None))[1] == {"format": 2}
     await journal.aclose()
@@ -542,7 +542,7 @@ async def test_a_mistake_of_ours_ends_the_watch_whatever_the_journal_may_do(path
     failures: list[Exception] = []
     journal = Journal(path, on_error="continue")
     await journal.open(failures.append)
-    journal.learn({"a set": object()})
+    journal.save_policy({"a set": object()})
     with pytest.raises(TypeError):
         await journal.add(["a"], NOW)
     await journal.aclose()

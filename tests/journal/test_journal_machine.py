@@ -50,7 +50,7 @@ class JournalMachine(RuleBasedStateMachine):
             (job_id, status) for job_id, status in self.endings.items() if self.states[job_id] == "ended"
         ]
         self.opened += 1
-        self.journal.learn({"format": self.opened})
+        self.journal.save_policy({"format": self.opened})
 
     def fail(self, error: Exception) -> None:
         raise AssertionError from error

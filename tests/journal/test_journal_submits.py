@@ -40,10 +40,10 @@ def version_of(path: Path) -> int:
 @pytest.mark.asyncio
 async def test_a_line_is_known_from_the_moment_it_goes_out(path: Path) -> None:
     async with opened(path) as journal:
-        assert await journal.recall("kite-1") is None
-        await journal.begin(LINE)
+        assert await journal.find_submission("kite-1") is None
+        await journal.begin_submission(LINE)
         [line] = journal.submissions()
-        assert await journal.recall("kite-1") == line
+        assert await journal.find_submission("kite-1") == line
         assert (line.state, line.key, line.content, line.path) == ("unknown", "kite-1", LINE.content, LINE.path)
         assert (line.reply_ref, line.requested_at, line.job_id, line.is_earlier) == ("asyncflow-1", NOW, None, True)
         assert line.error is not None
@@ -53,9 +53,9 @@ async def test_a_line_is_known_from_the_moment_it_goes_out(path: Path) -> None:
 @pytest.mark.asyncio
 async def test_a_submitted_line_puts_its_job_on_the_list(path: Path) -> None:
     async with opened(path) as journal:
-        await journal.begin(LINE)
-        await journal.settle(DONE, NOW + timedelta(seconds=5))
-        assert await journal.recall("kite-1") == replace(DONE, number=0, job=None, is_earlier=True)
+        await journal.begin_submission(LINE)
+        await journal.finish_submission(DONE, NOW + timedelta(seconds=5))
+        assert await journal.find_submission("kite-1") == replace(DONE, number=0, job=None, is_earlier=True)
     assert await remaining(path) == [IDS[0]]
     entry = entry_of(Journal(path), IDS[0])
     assert (entry.line, entry.path, entry.submitted_at) == ("kite-1", "google-flow/videos", NOW)
@@ -66,9 +66,9 @@ async def test_a_submitted_line_puts_its_job_on_the_list(path: Path) -> None:
 async def test_work_without_a_job_is_kept_whole(path: Path) -> None:
     gif = FlowJob("", "completed", "gif", media=(Media("gif", "ok", encoded="R0lGODlh"),))
     async with opened(path) as journal:
-        await journal.begin(LINE)
-        await journal.settle(replace(LINE, state="submitted", job=gif), NOW)
-        line = await journal.recall("kite-1")
+        await journal.begin_submission(LINE)
+        await journal.finish_submission(replace(LINE, state="submitted", job=gif), NOW)
+        line = await journal.find_submission("kite-1")
         assert line is not None
         assert line.job == gif
     assert await remaining(path) == []
@@ -78,11 +78,11 @@ async def test_work_without_a_job_is_kept_whole(path: Path) -> None:
 async def test_a_line_that_goes_out_again_is_a_new_one(path: Path) -> None:
     refused = replace(LINE, state="refused", error=ErrorInfo("rate_limited", "busy", retry_after=3.0))
     async with opened(path) as journal:
-        await journal.begin(LINE)
-        await journal.settle(refused, NOW)
-        assert await journal.recall("kite-1") == replace(refused, number=0, is_earlier=True)
-        await journal.begin(replace(LINE, reply_ref="asyncflow-2", content="beef"))
-        line = await journal.recall("kite-1")
+        await journal.begin_submission(LINE)
+        await journal.finish_submission(refused, NOW)
+        assert await journal.find_submission("kite-1") == replace(refused, number=0, is_earlier=True)
+        await journal.begin_submission(replace(LINE, reply_ref="asyncflow-2", content="beef"))
+        line = await journal.find_submission("kite-1")
         assert line is not None
         assert (line.state, line.reply_ref, line.content) == ("unknown", "asyncflow-2", "beef")
         assert len(list(journal.submissions())) == 1
@@ -91,7 +91,7 @@ async def test_a_line_that_goes_out_again_is_a_new_one(path: Path) -> None:
 @pytest.mark.asyncio
 async def test_what_never_went_out_is_not_noted(path: Path) -> None:
     async with opened(path) as journal:
-        await journal.settle(replace(LINE, state="refused", error=ErrorInfo("transport")), NOW)
+        await journal.finish_submission(replace(LINE, state="refused", error=ErrorInfo("transport")), NOW)
         assert list(journal.submissions()) == []
 
 
@@ -99,8 +99,8 @@ async def test_what_never_went_out_is_not_noted(path: Path) -> None:
 async def test_two_lines_that_came_to_one_job_are_one_entry(path: Path) -> None:
     async with opened(path) as journal:
         for key in ("kite-1", "kite-2"):
-            await journal.begin(replace(LINE, key=key))
-            await journal.settle(replace(DONE, key=key), NOW)
+            await journal.begin_submission(replace(LINE, key=key))
+            await journal.finish_submission(replace(DONE, key=key), NOW)
         assert [entry.line for entry in journal.entries()] == ["kite-1"]
         assert await journal.submitted() == [IDS[0]] * 2
 
@@ -109,8 +109,8 @@ async def test_two_lines_that_came_to_one_job_are_one_entry(path: Path) -> None:
 async def test_what_is_pruned_was_submitted_all_the_same(path: Path) -> None:
     async with opened(path) as journal:
         for key, job_id in (("kite-1", IDS[0]), ("kite-2", IDS[1])):
-            await journal.begin(replace(LINE, key=key))
-            await journal.settle(replace(DONE, key=key, job_id=job_id, job=None), NOW)
+            await journal.begin_submission(replace(LINE, key=key))
+            await journal.finish_submission(replace(DONE, key=key, job_id=job_id, job=None), NOW)
         journal.report(ended(IDS[0]), NOW)
         journal.acknowledge([IDS[0]])
     assert Journal(path).prune() == 1
@@ -125,15 +125,15 @@ async def test_what_is_pruned_was_submitted_all_the_same(path: Path) -> None:
 async def test_a_journal_that_is_closed_begins_nothing(path: Path) -> None:
     async with opened(path) as journal:
         pass
-    assert await journal.recall("kite-1") is None
+    assert await journal.find_submission("kite-1") is None
     assert await journal.submitted() == []
     journal.failure = JournalError("full", reason="full")
     with pytest.raises(JournalError, match="full"):
-        await journal.begin(LINE)
-    await journal.settle(DONE, NOW)
+        await journal.begin_submission(LINE)
+    await journal.finish_submission(DONE, NOW)
     optional = Journal(path, on_error="continue")
     optional.failure = journal.failure
-    await optional.begin(LINE)
+    await optional.begin_submission(LINE)
     assert list(journal.submissions()) == []
 
 
@@ -166,8 +166,8 @@ async def test_a_file_of_the_first_version_becomes_one_of_this_and_loses_nothing
     assert (job_ids, learned) == (IDS[3:], {"v": 1, "seen": [1, 2, 3]})
     assert len((await journal.unacknowledged(0))[0]) == 2
     assert list(journal.entries()) == before
-    await journal.begin(LINE)
-    await journal.settle(replace(DONE, job_id=IDS[3]), NOW)
+    await journal.begin_submission(LINE)
+    await journal.finish_submission(replace(DONE, job_id=IDS[3]), NOW)
     journal.report(changed(IDS[3], "started"), NOW)
     await journal.aclose()
     assert version_of(first_version) == len(MIGRATIONS) == 2

@@ -285,7 +285,7 @@ async def test_what_was_learned_outlives_the_watch(path: Path) -> None:
     await collect(JobWatcher(read, policy=policy, journal=Journal(path)))
     assert policy.save()["kinds"] == [["google-flow", "video", "", [77.0]]]
     async with opened(path) as journal:
-        journal.learn({"format": policy.save()["format"], "kinds": "nonsense"})
+        journal.save_policy({"format": policy.save()["format"], "kinds": "nonsense"})
     await collect(JobWatcher(read, policy=PollPolicy(), journal=Journal(path)))
 
 
@@ -409,7 +409,7 @@ class Memory:
     def discard(self, job_ids: Sequence[str]) -> None:
         self.log.append(f"discarded {' '.join(job_ids)}")
 
-    def learn(self, state: dict[str, Any]) -> None:
+    def save_policy(self, state: dict[str, Any]) -> None:
         self.log.append(f"learned {len(state)}")
 
     def close_soon(self) -> None:

@@ -54,7 +54,7 @@ def test_nothing_is_due_in_an_empty_schedule() -> None:
     assert len(schedule) == 0
     assert schedule.get("0") is None
     assert schedule.discard("0") is None
-    assert not schedule.hasten("0", 1.0)
+    assert not schedule.poll_now("0", 1.0)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -69,11 +69,11 @@ def test_one_by_one_they_come_as_they_do_together(seed: int) -> None:
         for schedule in schedules:
             schedule.add(Watched(str(step)), at, priority)
             if step % 7 == 3:
-                schedule.hasten(victim, now)
+                schedule.poll_now(victim, now)
             elif step % 5 == 4:
                 schedule.discard(victim)
         if step % 2:
-            one, due = schedules[0].take_one(now), schedules[1].take_due(now, 1)
+            one, due = schedules[0].pop_due(now), schedules[1].take_due(now, 1)
             assert ids([one] if one is not None else []) == ids(due)
             if one is not None and step % 3:
                 schedules[0].reschedule(one, now + 0.5, REST)
@@ -143,11 +143,11 @@ def test_the_limit_holds_for_what_returned_into_an_open_slot_too() -> None:
 
 def test_one_alone_is_taken_when_it_is_due_and_not_before() -> None:
     schedule = scheduled(1.0, 1.01, 1.02)
-    assert schedule.take_one(0.9) is None
-    assert [entry.job_id for entry in [schedule.take_one(1.0)] if entry is not None] == ["0"]
-    assert schedule.take_one(1.005) is None
-    schedule.hasten("2", 1.005)
-    assert [entry.job_id for now in (1.01, 1.01, 1.01) if (entry := schedule.take_one(now)) is not None] == ["2", "1"]
+    assert schedule.pop_due(0.9) is None
+    assert [entry.job_id for entry in [schedule.pop_due(1.0)] if entry is not None] == ["0"]
+    assert schedule.pop_due(1.005) is None
+    schedule.poll_now("2", 1.005)
+    assert [entry.job_id for now in (1.01, 1.01, 1.01) if (entry := schedule.pop_due(now)) is not None] == ["2", "1"]
 
 
 def test_what_is_discarded_from_an_open_slot_is_passed_over() -> None:
@@ -170,7 +170,7 @@ def test_what_is_discarded_between_two_jobs_is_passed_over() -> None:
 
 def test_a_nudge_brings_a_waiting_job_forward() -> None:
     schedule = scheduled(10.0, 20.0)
-    assert schedule.hasten("1", 2.0)
+    assert schedule.poll_now("1", 2.0)
     assert entry_of(schedule, "1").priority == NUDGED
     assert schedule.next_wakeup() == 2.0
     assert ids(schedule.take_due(2.0, 10)) == ["1"]
@@ -179,16 +179,16 @@ def test_a_nudge_brings_a_waiting_job_forward() -> None:
 
 def test_a_nudge_never_puts_a_job_off() -> None:
     schedule = scheduled(10.0)
-    assert schedule.hasten("0", 50.0)
-    assert schedule.hasten("0", 60.0)
+    assert schedule.poll_now("0", 50.0)
+    assert schedule.poll_now("0", 60.0)
     assert ids(schedule.take_due(10.0, 10)) == ["0"]
 
 
 def test_a_nudge_while_the_job_is_out_is_remembered() -> None:
     schedule = scheduled(0.0)
     (entry,) = schedule.take_due(0.0, 10)
-    assert schedule.hasten("0", 3)
-    assert schedule.hasten("0", 4.0)
+    assert schedule.poll_now("0", 3)
+    assert schedule.poll_now("0", 4.0)
     schedule.reschedule(entry, 60.0)
     assert (entry.due, entry.priority) == (3.0, NUDGED)
     (entry,) = schedule.take_due(3.0, 10)
@@ -198,7 +198,7 @@ def test_a_nudge_while_the_job_is_out_is_remembered() -> None:
 
 def test_an_interactive_job_stays_interactive_when_nudged() -> None:
     schedule = scheduled(10.0, priority=INTERACTIVE)
-    schedule.hasten("0", 2.0)
+    schedule.poll_now("0", 2.0)
     assert entry_of(schedule, "0").priority == INTERACTIVE
 
 
@@ -234,7 +234,7 @@ def test_a_job_that_is_watched_stays_as_it_is() -> None:
     schedule = scheduled(5.0)
     assert not schedule.add(Watched("0"), 1.0)
     assert schedule.add(Watched("1"), 2.0)
-    assert schedule.missing(["0", "2", "1", "2"]) == ["2"]
+    assert schedule.not_watched(["0", "2", "1", "2"]) == ["2"]
     assert schedule.next_wakeup() == 2.0
     assert len(schedule) == 2
 
@@ -286,7 +286,7 @@ def test_iteration_sees_waiting_and_out_and_allows_changes() -> None:
 
 def test_what_is_left_behind_in_far_slots_is_cleared_away_bit_by_bit() -> None:
     schedule = scheduled(*(100.0 + number for number in range(3000)))
-    schedule.hasten("2999", 50.0)
+    schedule.poll_now("2999", 50.0)
     for number in range(2300):
         schedule.discard(str(number))
     (lane,) = (lane for lane in schedule._lanes if lane.slots and lane.weight == 1.0)
@@ -314,7 +314,7 @@ def test_time_may_pass_while_it_is_cleared_away() -> None:
 def test_a_wakeup_does_not_look_at_everything_that_was_left_behind() -> None:
     schedule = scheduled(*(100.0 + number for number in range(1500)))
     for number in range(1499):
-        schedule.hasten(str(number), 50.0)
+        schedule.poll_now(str(number), 50.0)
     assert len(schedule.take_due(50.0, 2000)) == 1499
     assert schedule.next_wakeup() == 1100.0
     assert schedule.next_wakeup() == 1599.0
@@ -353,7 +353,7 @@ def test_memory_is_given_back_when_jobs_end() -> None:
         add(number, number % 7 + 0.001 * number if number < 5000 else 0.0)
     schedule.take_due(0.001, 2)
     for job_id in [entry.job_id for entry in schedule]:
-        schedule.hasten(job_id, 6.0)
+        schedule.poll_now(job_id, 6.0)
         if job_id != "77":
             schedule.discard(job_id)
     assert len(alive) < 3000
@@ -370,7 +370,7 @@ def test_a_hundred_thousand_jobs_leave_the_garbage_collector_alone() -> None:
     for entry in schedule.take_due(1.5, 1000):
         schedule.reschedule(entry, 1.0)
     for number in range(500):
-        schedule.hasten(str(number), 1.5)
+        schedule.poll_now(str(number), 1.5)
     gc.collect()
     assert len(gc.get_objects()) < before + 100
 
@@ -378,7 +378,7 @@ def test_a_hundred_thousand_jobs_leave_the_garbage_collector_alone() -> None:
 def test_a_job_that_goes_back_and_forth_leaves_one_trace_in_each_slot() -> None:
     schedule = scheduled(*(36000.0 for _ in range(10)))
     for second in range(5000):
-        schedule.hasten("7", float(second))
+        schedule.poll_now("7", float(second))
         (entry,) = schedule.take_due(float(second), 10)
         schedule.reschedule(entry, 36000.0)
     assert sum(len(slot) for lane in schedule._lanes for _, slot in lane.slots.values()) < 1500
@@ -413,7 +413,7 @@ def test_what_is_put_into_the_rest_of_a_crowded_slot_is_not_lost() -> None:
     schedule.add(Watched("before"), 0.5)
     schedule.add(Watched("same"), 1.01)
     assert ids(schedule.take_due(1.0, 10)) == ["before"]
-    schedule.hasten("3", 1.015)
+    schedule.poll_now("3", 1.015)
     assert len({entry.job_id for entry in schedule.take_due(1.0 + SLOT, 10_000)}) == 1001
     assert schedule.next_wakeup() is None
 
@@ -464,7 +464,7 @@ class Times(RuleBasedStateMachine):
     @rule(job_id=job_ids, wait=st.floats(-10, 10))
     def hasten(self, job_id: str, wait: float) -> None:
         at = self.now + wait
-        assert self.schedule.hasten(job_id, at) == (job_id in self.entries)
+        assert self.schedule.poll_now(job_id, at) == (job_id in self.entries)
         if job_id in self.out:
             self.out[job_id] = min(self.out[job_id], at)
         elif job_id in self.waiting:

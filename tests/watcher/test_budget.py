@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from scripted import Service, collect, down, elapse, job, words
 
-from asyncflow.errors import RateLimitedError
+from asyncflow.errors import RateLimitedError, ServiceError
 from asyncflow.events import Changed
 from asyncflow.pacing import Pacer, Priority, prepaid
 from asyncflow.polling import EXPECTED, REST, fixed_interval
@@ -101,8 +101,8 @@ async def test_a_fetch_with_the_same_budget_takes_the_payment_over() -> None:
     async def read(job_id: str) -> Job:
         payment = prepaid.get()
         assert payment is not None
-        assert payment.take(pacer)
-        pacer.answered(now(), 0.1)
+        assert payment.redeem(pacer)
+        pacer.succeeded(now(), 0.1)
         return job(job_id, "completed")
 
     await collect(JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer))
@@ -239,11 +239,11 @@ async def test_callers_who_never_stop_leave_the_watch_its_share() -> None:
     service = Service([(0, "started"), (60, "completed")])
 
     async def call_on_and_on() -> None:
-        pacer.enter(Priority.INTERACTIVE)
+        pacer.enqueue(Priority.INTERACTIVE)
         while True:
-            delay = pacer.take(now(), Priority.INTERACTIVE)
+            delay = pacer.try_acquire(now(), Priority.INTERACTIVE)
             if not delay:
-                pacer.answered(now(), 0.0)
+                pacer.succeeded(now(), 0.0)
             await elapse(max(delay, 1e-3))
 
     caller = asyncio.create_task(call_on_and_on())
@@ -253,3 +253,22 @@ async def test_callers_who_never_stop_leave_the_watch_its_share() -> None:
     assert starts["interactive"] > 5 * starts["rest"] > 100
     assert pacer.stats().waiting == 1
     assert now() < 120
+
+
+@pytest.mark.virtual_time
+async def test_a_503_with_a_pause_holds_every_read_of_the_pacer_back() -> None:
+    """The caller's own fetch has the same effect as a client."""
+    reads: list[float] = []
+
+    async def read(job_id: str) -> Job:
+        reads.append(now())
+        if len(reads) == 1:
+            raise ServiceError("busy", status=503, transient=True, retry_after=60.0)
+        return job(job_id, "completed")
+
+    pacer = Pacer()
+    watcher = JobWatcher(read, ["one", "two"], policy=fixed_interval(1), pacer=pacer, concurrency=1)
+    await collect(watcher)
+    assert reads[0] < 1
+    assert min(reads[1:]) >= 60
+    assert pacer.stats().throttled == 1

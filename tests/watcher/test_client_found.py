@@ -95,17 +95,17 @@ async def test_a_payment_is_taken_over_once_in_whatever_task() -> None:
         payment = prepaid.get()
         assert payment is not None
         payments.append(payment)
-        assert payment.take(pacer)
-        assert not payment.take(pacer)
+        assert payment.redeem(pacer)
+        assert not payment.redeem(pacer)
         await elapse(2)
-        pacer.answered(now(), 2.0)
+        pacer.succeeded(now(), 2.0)
         return job(job_id, "completed")
 
     async def read(job_id: str) -> Job:
         # Python 3.11 makes a task of it, which has a context of its own.
         return await asyncio.create_task(request(job_id))
 
-    running = pacer.take(now(), Priority.REST), pacer.take(now() + 1, Priority.REST)
+    running = pacer.try_acquire(now(), Priority.REST), pacer.try_acquire(now() + 1, Priority.REST)
     assert running == (0, 0)
     await collect(JobWatcher(read, IDS, policy=fixed_interval(1), pacer=pacer))
     assert pacer.stats().in_flight == 2
@@ -118,7 +118,7 @@ async def test_a_payment_that_was_used_up_is_gone_for_those_who_come_later() -> 
     async def late() -> None:
         await elapse(5)
         payment = prepaid.get()
-        assert payment is None or not payment.take(pacer)
+        assert payment is None or not payment.redeem(pacer)
 
     async def read(job_id: str) -> Job:
         left.append(asyncio.create_task(late()))
@@ -146,7 +146,7 @@ async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) 
     crew = WorkerPool(schedule, pacer, 1, ask=poll, hear=lambda *_heard: None, give_up=lambda _entry, _now: False)
     stop = crew.start(cast("Emitter[object]", Group()))
     if is_paused:
-        assert pacer.take(now(), Priority.INTERACTIVE) == 0
+        assert pacer.try_acquire(now(), Priority.INTERACTIVE) == 0
         pacer.throttled(now(), 60.0)
     stop()
     woken = asyncio.ensure_future(workers[0]())

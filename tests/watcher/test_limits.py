@@ -186,7 +186,7 @@ async def test_a_job_whose_time_is_over_is_abandoned_during_a_pause_of_the_budge
     service = Service(NEVER)
     async with JobWatcher(service.read, ["a"], policy=fixed_interval(5), pacer=pacer, timeout=60) as watcher:
         assert isinstance(await anext(watcher), Changed)
-        pacer.take(now(), 0)  # type: ignore[arg-type]  # the highest priority
+        pacer.try_acquire(now(), 0)  # type: ignore[arg-type]  # the highest priority
         pacer.throttled(now(), 1800.0)
         assert words([event async for event in watcher]) == ["abandoned a wait_timeout"]
     assert now() == 60

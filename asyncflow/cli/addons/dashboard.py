@@ -122,7 +122,7 @@ class DashboardAddon(Addon):
         self._link = ""
 
     @asynccontextmanager
-    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Serve the page while the block lasts."""
         self._source = source = SessionSource(session)
         name, what = session.title
@@ -139,18 +139,18 @@ class DashboardAddon(Addon):
             if self._stays:
                 await _interrupted()
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         """Show what has happened."""
         if self._source is not None:
             self._source.take(*events)
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         """Tell the page that nothing more comes."""
         if self._source is not None:
             self._source.is_over = True
             self._source.take()
 
-    def picture(self) -> list[Line]:
+    def live_lines(self) -> list[Line]:
         """Return where the page is."""
         return [[(self._link, "dim")]] if self._link else []
 

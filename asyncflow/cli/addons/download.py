@@ -171,7 +171,7 @@ class DownloadAddon(Addon):
         self._downloader: Downloader
 
     @asynccontextmanager
-    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Fetch while the block lasts; what is unfinished then is gone on with another time."""
         self._session = session
         self._speed.start(asyncio.get_running_loop().time())
@@ -179,11 +179,11 @@ class DownloadAddon(Addon):
         async with self._downloader:
             yield
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         """Begin with the files of what has ended; raises what has ended the downloads: the folder takes no more, say."""
         for event in events:
             if isinstance(event, Ended) and event.job.media and event.job.job_id not in self._held:
-                self._session.hold(event)
+                self._session.defer_ack(event)
                 self._held[event.job.job_id] = event
                 self._downloader.add(event.job)
         while len(self._downloader) > _MOST_WAITING and self._downloader.failure is None:
@@ -194,13 +194,13 @@ class DownloadAddon(Addon):
         if self._downloader.failure is not None:
             raise self._downloader.failure
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         """Wait for the files that are under way."""
         self._downloader.finish()
         async for _ in self._downloader:
             pass
 
-    def picture(self) -> list[Line]:
+    def live_lines(self) -> list[Line]:
         """Return how far the files are."""
         stats = self._downloader.stats()
         speed = self._speed.note(asyncio.get_running_loop().time(), stats.received_bytes)
@@ -209,13 +209,13 @@ class DownloadAddon(Addon):
             line.append((f"   {stats.active} under way, {count(stats.jobs_waiting, 'job')} to do, {size(speed)}/s", "dim"))
         return [line]
 
-    def lines(self) -> list[Line]:
+    def summary_lines(self) -> list[Line]:
         """Return what became of the files."""
         head: Line = [("files: ", ""), *self._tally.line(), (f"   {size(self._tally.size_bytes)}", "dim")]
         return [head, *self._tally.why()]
 
     @property
-    def code(self) -> ExitCode:
+    def exit_code(self) -> ExitCode:
         """A file that could not be had is graver than one that the job never had: the watch tells of those."""
         return ExitCode.LOST if self._tally.code is ExitCode.LOST else ExitCode.SUCCEEDED
 
@@ -225,7 +225,7 @@ class DownloadAddon(Addon):
         event = self._held.pop(done.job_id, None)
         # What another try may get is left for the next watch on the same journal.
         if event is not None and not any(problem.transient or problem.reason in _PASSING for problem in done.problems):
-            self._session.release(event)
+            self._session.ack(event)
 
 
 def _make(flags: Mapping[str, Any]) -> DownloadAddon | None:

@@ -58,7 +58,7 @@ class StoreAddon(Addon):
         self._place = ""
 
     @asynccontextmanager
-    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Open the store for the time of the watch."""
         if session.journal is not None:
             raise CommandExit("--store and --journal do the same: give one of them", ExitCode.USAGE)
@@ -68,11 +68,11 @@ class StoreAddon(Addon):
             session.source = lambda job_ids, times, _: store.watch(job_ids, timeout=times.watch)
             yield
 
-    def picture(self) -> list[Line]:
+    def live_lines(self) -> list[Line]:
         """Say who polls: the requests of this process do not tell."""
         return [[(f"  polled by the workers of {self._place}", "dim")]]
 
-    def lines(self) -> list[Line]:
+    def summary_lines(self) -> list[Line]:
         """Say who polled."""
         return [[(f"polled by the workers of {self._place}", "dim")]]
 

@@ -75,7 +75,7 @@ class WebhookAddon(Addon):
             raise CommandExit("say with --public-url where callbacks find this machine", ExitCode.USAGE)
 
     @asynccontextmanager
-    async def beside(self, session: "WatchRunner") -> AsyncGenerator[None]:
+    async def run(self, session: "WatchRunner") -> AsyncGenerator[None]:
         """Receive callbacks while the block lasts."""
         self._session = session
         host, port = self._address
@@ -88,7 +88,7 @@ class WebhookAddon(Addon):
             complain(f"callbacks are received at {url}; the replyUrl is {self._public_url or url}/{self._secret}")
             yield
 
-    def lines(self) -> "list[Line]":
+    def summary_lines(self) -> "list[Line]":
         """Return what has come."""
         return [[(_tell(self._receiver.stats()), "dim")]]
 

@@ -66,7 +66,7 @@ def status(*, url: str, queue: str, as_json: bool) -> None:
     """Show how the queue, its workers and its consumers are doing."""
 
     async def ask(store: RedisStore) -> tuple[StoreStatus, list[str]]:
-        return await store.status(), await store.check()
+        return await store.status(), await store.durability_warnings()
 
     found, worries = _with_store(url, queue, ask)
     if as_json:

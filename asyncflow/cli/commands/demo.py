@@ -93,7 +93,7 @@ def demo(
                 session.feeds = feeds(session, as_json=as_json, no_color=no_color)
                 session.companions = [verdicts, *filter(None, [WEB.make(flags)])]
                 await session.follow([], Times(), concurrency=100)
-            return verdicts.code
+            return verdicts.exit_code
 
     try:
         return run(main)
@@ -153,7 +153,7 @@ class DemoAudit(Addon):
         """The jobs, as they are created."""
         return self._job_ids
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         """Note what the watch says."""
         for event in events:
             match event:
@@ -171,11 +171,11 @@ class DemoAudit(Addon):
         return sum(self._said.get(job_id) != outcome for job_id, outcome in books.items())
 
     @property
-    def code(self) -> ExitCode:
+    def exit_code(self) -> ExitCode:
         """Success if every job got exactly one ending, and the right one."""
         return ExitCode.BAD_OUTCOME if self.differences else ExitCode.SUCCEEDED
 
-    def lines(self) -> list[Line]:
+    def summary_lines(self) -> list[Line]:
         """Return the comparison in words."""
         jobs = len(self._service.truth())
         if not self.differences:

@@ -162,7 +162,7 @@ class _View:
     async def finish(self) -> None:
         lines = self._summary()
         if self._live is not None:
-            await self._live.finish(lines)
+            await self._live.render_summary(lines)
         elif not self._is_quiet:
             await self._words.write(("" if self._json else "\n") + "".join(f"{plain(line)}\n" for line in lines))
 

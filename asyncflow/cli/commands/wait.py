@@ -99,12 +99,12 @@ class UntilRenderer(Renderer):
         self._until = until
         self._shown: set[str] = set()
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def render(self, events: Sequence[Event]) -> None:
         """Show those of *events* that were waited for; a job that has begun may end in the same breath."""
         arrived = [event for event in events if has_arrived(event, self._until) and event.key[0] not in self._shown]
         first = {event.key[0]: event for event in reversed(arrived)}
         self._shown.update(first)
-        await self._inner.take([event for event in arrived if first[event.key[0]] is event])
+        await self._inner.render([event for event in arrived if first[event.key[0]] is event])
 
 
 class UntilAddon(Addon):
@@ -116,16 +116,16 @@ class UntilAddon(Addon):
         self._session: WatchRunner
 
     @asynccontextmanager
-    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
         """Note the session."""
         self._session = session
         yield
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         """Let go of the jobs that have begun, and end at a bad end."""
         for event in events:
             if isinstance(event, Changed) and has_arrived(event, self._until):
-                self._session.let_go(event.job.job_id)
+                self._session.discard(event.job.job_id)
             elif self._is_hasty and is_bad(event):
                 raise CommandExit(f"{' '.join(change_line(event).split())}; {what_runs(self._session.tally)}", self._session.code)
 

@@ -96,7 +96,7 @@ def worker(
                 job_timeout=job_timeout,
                 on_status=show_stats() if shows_stats else None,
             )
-            for worry in await store.check():
+            for worry in await store.durability_warnings():
                 complain(f"note: {one_line(worry)}")
             if rate is not None:
                 await store.set_rate(rate)

@@ -43,10 +43,10 @@ class Renderer:
     def start(self) -> None:
         """Begin; the event loop runs."""
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def render(self, events: Sequence[Event]) -> None:
         """Show *events*, which are already counted."""
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         """Show the summary."""
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class JsonRenderer(Renderer):
         self._outlet = outlet
         self._encoder = msgspec.json.Encoder()
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def render(self, events: Sequence[Event]) -> None:
         """Write *events*."""
         await self._outlet.write(self._encoder.encode_lines(events))
 
@@ -71,7 +71,7 @@ class SummaryRenderer(Renderer):
     def __init__(self, outlet: OutputStream) -> None:
         self._outlet = outlet
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         """Write the summary."""
         await self._outlet.write("".join(f"{plain(line)}\n" for line in lines))
 
@@ -84,14 +84,14 @@ class ChangeRenderer(SummaryRenderer):
         self._kind_of = kind_of
         self._wall_clock = wall_clock
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def render(self, events: Sequence[Event]) -> None:
         """Write a line for each of *events*."""
         time = f"{self._wall_clock():%H:%M:%S}"
         await self._outlet.write("".join(f"{time}  {change_line(event, self._kind(event))}\n" for event in events))
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         """Write the summary, apart from the lines."""
-        await super().finish([[], *lines])
+        await super().render_summary([[], *lines])
 
     def _kind(self, event: Event) -> str:
         return self._kind_of(event.job_id) if isinstance(event, Unreachable | Abandoned) else ""
@@ -109,17 +109,17 @@ class ProgressRenderer(SummaryRenderer):
         """Begin to count the seconds."""
         self._next = asyncio.get_running_loop().time() + _PROGRESS
 
-    async def take(self, events: Sequence[Event]) -> None:  # noqa: ARG002 - the numbers count them
+    async def render(self, events: Sequence[Event]) -> None:  # noqa: ARG002 - the numbers count them
         """Write a line if it is time for one."""
         now = asyncio.get_running_loop().time()
         if now >= self._next:
             self._next = now + _PROGRESS
             await self._outlet.write(f"{self._describe()}\n")
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         """Write the last line and the summary."""
         await self._outlet.write(f"{self._describe()}\n\n")
-        await super().finish(lines)
+        await super().render_summary(lines)
 
 
 class LiveRenderer(Renderer):
@@ -142,7 +142,7 @@ class LiveRenderer(Renderer):
         self._guarded(self._screen.clear)
         signal.raise_signal(signal.SIGSTOP)
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         """Put the summary in the picture's place."""
         self.close()
         if not self._is_gone:

@@ -107,7 +107,7 @@ class JournalStore(MemoryStore):
         await self.discard([*self._jobs])
         await super().purge()
 
-    async def check(self) -> list[str]:
+    async def durability_warnings(self) -> list[str]:
         """Return nothing: a journal is as durable as the disk."""
         return []
 

@@ -253,7 +253,7 @@ class MemoryStore:
                 found = look()
         return found
 
-    async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
+    async def read_new(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that nobody of the group was given."""
         await self._ready()
         mine = self._groups.setdefault(group, _ConsumerGroup())
@@ -270,21 +270,21 @@ class MemoryStore:
                 given.append(self._events[place][1])
         return given
 
-    async def take_again(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
+    async def read_pending(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
         """Return what this consumer was given and has not acknowledged."""
         await self._ready()
         pending = self._groups.setdefault(group, _ConsumerGroup()).pending
         mine = sorted((place for place, (who, _) in pending.items() if who == consumer), key=_number)
         return [self._events[place][1] for place in mine if _number(place) > _number(after) and place in self._events][:count]
 
-    async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
+    async def autoclaim(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return what another consumer was given long ago."""
         await self._ready()
         mine, now = self._groups.setdefault(group, _ConsumerGroup()), self._now()
         old = sorted((place for place, (_, at) in mine.pending.items() if now - at >= silence), key=_number)
         return self._give(mine, consumer, old[:count])
 
-    async def keep(self, group: str, consumer: str, places: Sequence[str]) -> None:
+    async def extend(self, group: str, consumer: str, places: Sequence[str]) -> None:
         """Say that this consumer is still at work."""
         mine = self._groups.setdefault(group, _ConsumerGroup())
         self._give(mine, consumer, [place for place in places if place in mine.pending])
@@ -299,7 +299,7 @@ class MemoryStore:
         known = self._groups[group]
         return place not in known.pending and _number(place) <= _number(known.given_to)
 
-    async def recall(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
+    async def endings(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
         """Return the endings that are kept."""
         await self._ready()
         places = {job_id: self._over[job_id][2] for job_id in job_ids if job_id in self._over}
@@ -307,7 +307,7 @@ class MemoryStore:
 
     # -- the rest --------------------------------------------------------------------------------------------------------
 
-    async def lessons(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
+    async def durations(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
         """Return how long jobs took."""
         found = [lesson for worker, lesson in self._lessons[int(after or 0) :] if worker != but]
         return found, str(len(self._lessons))
@@ -318,14 +318,14 @@ class MemoryStore:
             raise UsageError("a rate is more than 0 polls a second")
         self._rate, self._counted_at = rate, self._now()
 
-    async def tidy(self) -> None:
+    async def prune(self) -> None:
         """Forget what is past its retention."""
         limit = self._now() - self._retention
         self._over = {job_id: known for job_id, known in self._over.items() if known[0] > limit}
         self._events = {place: known for place, known in self._events.items() if known[0] > limit}
         self._order = [number for number in self._order if _place(number) in self._events]
 
-    async def check(self) -> list[str]:
+    async def durability_warnings(self) -> list[str]:
         """Return that this store lasts no longer than its process."""
         return ["it is in memory: what was submitted is lost when the process ends"]
 

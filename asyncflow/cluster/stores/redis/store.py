@@ -191,11 +191,11 @@ class RedisStore:
         found = await self._link.call("XREAD", "COUNT", 500, *_block(wait), "STREAMS", self._events, after)
         return [(entry[0].decode(), entry) for entry in found[0][1]] if found else []
 
-    async def take(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
+    async def read_new(self, group: str, consumer: str, count: int, wait: float) -> list[Delivery]:
         """Return events that no consumer of the group has been given yet."""
         return await self._read_group(group, consumer, ">", count, wait)
 
-    async def take_again(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
+    async def read_pending(self, group: str, consumer: str, after: str, count: int) -> list[Delivery]:
         """Return those that this very consumer was given and has not acknowledged."""
         return await self._read_group(group, consumer, after, count, 0.0)
 
@@ -206,7 +206,7 @@ class RedisStore:
         # Of an entry that was trimmed since it was given only the place is left.
         return [_delivery(entry) for entry in found[0][1] if entry[1]] if found else []
 
-    async def take_over(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
+    async def autoclaim(self, group: str, consumer: str, silence: float, count: int) -> list[Delivery]:
         """Return those that another consumer was given long ago and has not acknowledged."""
         await self._run("agree")  # again and again: an upgrade may come while this consumer runs
         found = await self._in_group(
@@ -236,7 +236,7 @@ class RedisStore:
                     raise
             self._groups.add(group)
 
-    async def keep(self, group: str, consumer: str, places: Sequence[str]) -> None:
+    async def extend(self, group: str, consumer: str, places: Sequence[str]) -> None:
         """Say that this consumer is still at work on these."""
         for piece in _slices(places):
             await self._in_group(group, "XCLAIM", self._events, group, consumer, 0, *piece, "JUSTID")
@@ -246,7 +246,7 @@ class RedisStore:
         for piece in _slices(places):
             await self._link.call("XACK", self._events, group, *piece)
 
-    async def recall(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
+    async def endings(self, job_ids: Sequence[str]) -> dict[str, Delivery]:
         """Return the endings of these jobs, as far as they are kept."""
         found: dict[str, Delivery] = {}
         for piece in _slices(job_ids):
@@ -261,7 +261,7 @@ class RedisStore:
 
     # -- what workers tell each other ------------------------------------------------------------------------------------
 
-    async def lessons(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
+    async def durations(self, after: str, but: str) -> tuple[list[tuple[str, str, str, float]], str]:
         """Return how long jobs took."""
         entries = await self._link.call("XRANGE", self._keys[6], f"({after}" if after else "-", "+")
         found: list[tuple[str, str, str, float]] = []
@@ -283,7 +283,7 @@ class RedisStore:
 
     # -- operations ------------------------------------------------------------------------------------------------------
 
-    async def tidy(self) -> None:
+    async def prune(self) -> None:
         """Forget what is past the store's retention."""
         await self._run("tidy", repr(self._retention), self._most_events, repr(_SILENCE))
 
@@ -299,7 +299,7 @@ class RedisStore:
         """Return how the queue is doing."""
         return read_status(self.queue, await self._run("status"))
 
-    async def check(self) -> list[str]:
+    async def durability_warnings(self) -> list[str]:
         """Return, in sentences, what keeps the server from being as durable as it should be."""
         return worries(await self._link.call("INFO"))
 
