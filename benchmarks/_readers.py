@@ -46,7 +46,7 @@ class Reader:
     watched: Watched | None = None
 
 
-class Lanes:
+class Transports:
     """Everything that stays open between measurements against one server, for one number of reads at once."""
 
     def __init__(self, url: str, in_flight: int) -> None:
@@ -64,15 +64,19 @@ class Lanes:
             Reader("one asyncio task per poll, bare aiohttp", 3000, self._task_per_poll),
             Reader("bare aiohttp, typed decode", 4000, self._typed),
         ]
-        for lane in ("reference", "fast"):
-            client = await enter(AsyncClient(TOKEN, base_url=self._base_url, lane=lane, pacer=taught(4 * self._in_flight)))
-            self.readers.append(Reader(f"get_job, {lane} lane", 4000, Single(client).read))
+        for transport in ("session", "fast"):
+            client = await enter(
+                AsyncClient(TOKEN, base_url=self._base_url, transport=transport, pacer=taught(4 * self._in_flight))
+            )
+            self.readers.append(Reader(f"get_job, {transport} transport", 4000, Single(client).read))
             watched = Watched(client, self._in_flight, IDS)
-            self.readers.append(Reader(f"the whole watcher, {lane} lane", 6000, watched.read, watched=watched))
-            if lane == "fast":
+            self.readers.append(Reader(f"the whole watcher, {transport} transport", 6000, watched.read, watched=watched))
+            if transport == "fast":
                 # More than records are remembered of.
                 many = Watched(client, self._in_flight, MANY_IDS)
-                self.readers.append(Reader(f"the whole watcher, {lane} lane, 10,000 jobs", 6000, many.read, watched=many))
+                self.readers.append(
+                    Reader(f"the whole watcher, {transport} transport, 10,000 jobs", 6000, many.read, watched=many)
+                )
         if "requests" in RIVALS:
             self.readers.append(Reader("requests.get, one after another", 300, self._requests, is_rival=True))
             self.readers.append(Reader("requests.Session in 32 threads", 600, self._threads, is_rival=True))

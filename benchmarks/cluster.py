@@ -1,7 +1,7 @@
 """Workers of a cluster beside a watch of one process: polls a second, CPU of worker and engine, latency, memory of a watched job.
 
 `python -m benchmarks.cluster`; with `--jobs 1000000` the memory of a million. The service is nginx on a core of its own, all jobs
-are always due, and both sides read through the lane named by `--lane`.
+are always due, and both sides read through the transport named by `--transport`.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from benchmarks._report import Report as Tables
 from benchmarks._report import Spread, parser, ratios
 
 if TYPE_CHECKING:
-    from asyncflow.client.options import Lane
+    from asyncflow.client.options import TransportName
 
 WARM_UP = 2.0
 IN_FLIGHT = 100
 
 
-async def alone(base: str, lane: Lane, seconds: float) -> dict[str, float]:
+async def alone(base: str, transport: TransportName, seconds: float) -> dict[str, float]:
     """Watch in one process, without a store."""
-    async with AsyncClient(TOKEN, base_url=base, lane=lane, pacer=taught(4 * IN_FLIGHT)) as client:
+    async with AsyncClient(TOKEN, base_url=base, transport=transport, pacer=taught(4 * IN_FLIGHT)) as client:
         start = begun = perf_counter()
         cpu, before = 0.0, -1
         async with client.watch(IDS, policy=fixed_interval(0.05), concurrency=IN_FLIGHT) as watcher:
@@ -49,9 +49,12 @@ async def alone(base: str, lane: Lane, seconds: float) -> dict[str, float]:
     raise AssertionError
 
 
-async def member(base: str, lane: Lane, seconds: float, url: str) -> dict[str, float]:
+async def member(base: str, transport: TransportName, seconds: float, url: str) -> dict[str, float]:
     """Be a worker."""
-    async with AsyncClient(TOKEN, base_url=base, lane=lane, pacer=taught(4 * IN_FLIGHT)) as client, RedisStore(url) as store:
+    async with (
+        AsyncClient(TOKEN, base_url=base, transport=transport, pacer=taught(4 * IN_FLIGHT)) as client,
+        RedisStore(url) as store,
+    ):
         worker = Worker(client, store, policy=fixed_interval(0.05), concurrency=IN_FLIGHT)
         task = asyncio.create_task(worker.run())
         await asyncio.sleep(WARM_UP)
@@ -112,11 +115,11 @@ async def memory(url: str, count: int) -> tuple[float, float, float]:
     return found, float(len(ids[0])), seconds
 
 
-def measure(base: str, lane: str, seconds: float, url: str, workers: int) -> dict[str, float]:
+def measure(base: str, transport: str, seconds: float, url: str, workers: int) -> dict[str, float]:
     """Return what all workers together did."""
     asyncio.run(prepare(url))
     before = asyncio.run(engine_cpu(url))
-    made = results([start("worker", base, lane, str(seconds), url) for _ in range(workers)])
+    made = results([start("worker", base, transport, str(seconds), url) for _ in range(workers)])
     engine_share = (asyncio.run(engine_cpu(url)) - before) / sum(one["polls"] for one in made) * seconds / (seconds + WARM_UP)
     polls = sum(one["polls"] for one in made)
     return {
@@ -130,14 +133,14 @@ def measure(base: str, lane: str, seconds: float, url: str, workers: int) -> dic
 
 def main() -> None:
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--lane", default="reference", choices=("reference", "fast"))
+    arguments.add_argument("--transport", default="session", choices=("session", "fast"))
     arguments.add_argument("--seconds", type=float, default=8.0)
     arguments.add_argument("--jobs", type=int, default=100_000, help="how many jobs the memory is measured with")
     arguments.add_argument("--role", nargs="+", help=argparse.SUPPRESS)
     options = arguments.parse_args()
     if options.role:
-        role, base, lane, seconds, *url = options.role
-        print(json.dumps(asyncio.run((alone if role == "alone" else member)(base, lane, float(seconds), *url))))
+        role, base, transport, seconds, *url = options.role
+        print(json.dumps(asyncio.run((alone if role == "alone" else member)(base, transport, float(seconds), *url))))
         return
     repeats, seconds = (1, 2.0) if options.quick else (options.repeats, options.seconds)
     report = Tables("cluster", ("redis",))
@@ -145,10 +148,10 @@ def main() -> None:
         base = server.http
         rows: dict[str, list[dict[str, float]]] = {name: [] for name in ("alone", "1", "2", "4")}
         for _ in range(repeats):
-            [one] = results([start("alone", base, options.lane, str(seconds))])
+            [one] = results([start("alone", base, options.transport, str(seconds))])
             rows["alone"].append({"rate": one["polls"] / one["seconds"], "cpu": one["cpu"] / one["polls"] * 1e6})
             for workers in (1, 2, 4):
-                rows[str(workers)].append(measure(base, options.lane, seconds, url, workers))
+                rows[str(workers)].append(measure(base, options.transport, seconds, url, workers))
         base_rates, base_costs = ([one[key] for one in rows["alone"]] for key in ("rate", "cpu"))
         columns = [
             "workers",
@@ -168,7 +171,8 @@ def main() -> None:
             label = "one process, no store" if name == "alone" else name
             costs = ratios(base_costs, [one["cpu"] for one in some])
             table.append([label, Spread.of(rates), ratios(rates, base_rates), costs, *figures])
-        title = f"{version}, {options.lane} lane, {repeats} interleaved runs of {seconds:g} s (goal: one worker at least 0.7)"
+        runs = f"{repeats} interleaved runs of {seconds:g} s"
+        title = f"{version}, {options.transport} transport, {runs} (goal: one worker at least 0.7)"
         report.table(title, columns, table)
         count = 10_000 if options.quick else options.jobs
         size, length, took = asyncio.run(memory(url, count))

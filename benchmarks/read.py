@@ -28,12 +28,12 @@ RIVALS = ("requests", "httpx", "niquests")
 
 async def measure(url: str, in_flight: int, options: argparse.Namespace) -> dict[str, list[float]]:
     """Return microseconds a read for each way of reading, by round."""
-    from benchmarks._readers import Lanes, microseconds  # noqa: PLC0415 - not before the certificate is known
+    from benchmarks._readers import Transports, microseconds  # noqa: PLC0415 - not before the certificate is known
 
     share = 0.25 if options.quick else 1.0
     results: dict[str, list[float]] = {}
-    async with Lanes(url, in_flight) as lanes:
-        readers = [reader for reader in lanes.readers if options.rivals or not reader.is_rival]
+    async with Transports(url, in_flight) as transports:
+        readers = [reader for reader in transports.readers if options.rivals or not reader.is_rival]
         for reader in readers:
             await microseconds(reader, 0.25, in_flight)
         for _ in range(options.repeats):
@@ -58,15 +58,17 @@ def targets(report: Report, measured: dict[str, dict[int, dict[str, list[float]]
     rows: list[list[object]] = []
     for kind, by_count in measured.items():
         results = by_count.get(100) or next(iter(by_count.values()))
-        for lane, limit in (("reference", 0.80), ("fast", 0.30 if kind == "plain" else 0.42)):
-            ratio = ratios(results[f"the whole watcher, {lane} lane"], results[BARE])
-            rows.append([f"the whole watcher, {lane} lane, {kind}", f"at most {limit}", ratio, verdict(ratio.median <= limit)])
-        for lane in ("reference", "fast"):
-            watcher = results[f"the whole watcher, {lane} lane"]
+        for transport, limit in (("session", 0.80), ("fast", 0.30 if kind == "plain" else 0.42)):
+            ratio = ratios(results[f"the whole watcher, {transport} transport"], results[BARE])
+            rows.append(
+                [f"the whole watcher, {transport} transport, {kind}", f"at most {limit}", ratio, verdict(ratio.median <= limit)]
+            )
+        for transport in ("session", "fast"):
+            watcher = results[f"the whole watcher, {transport} transport"]
             for rival, least in ((LOOP, 12.0), (TASKS, 1.9)):
                 if rival in results:
                     gain = ratios(results[rival], watcher)
-                    words = f"{rival}, {kind}: times the CPU of the watcher, {lane} lane"
+                    words = f"{rival}, {kind}: times the CPU of the watcher, {transport} transport"
                     rows.append([words, f"at least {least}", gain, verdict(gain.median >= least)])
     report.table("To reach", ["what", "target", "min / median / max", "reached"], rows)
 

@@ -13,7 +13,7 @@ from asyncflow.simulator import Answer, Faults, Outage, Simulator
 from asyncflow.testing import DeadlockError, VirtualTimeError, call_later, now, run
 
 if TYPE_CHECKING:
-    from asyncflow.client.options import Lane
+    from asyncflow.client.options import TransportName
 
 pytestmark = pytest.mark.virtual_time
 
@@ -157,12 +157,12 @@ def test_an_answer_that_never_comes_is_a_deadlock() -> None:
 # -- the client and the simulator -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lane", ["fast", "reference"])
-async def test_a_job_of_an_hour_is_waited_for_in_no_time(lane: Lane) -> None:
-    async with Simulator() as service, AsyncClient(service.token, base_url=service.url, lane=lane) as client:
+@pytest.mark.parametrize("transport", ["fast", "session"])
+async def test_a_job_of_an_hour_is_waited_for_in_no_time(transport: TransportName) -> None:
+    async with Simulator() as service, AsyncClient(service.token, base_url=service.url, transport=transport) as client:
         job_id = service.script_job([(0, "created"), (5, "started"), (3600, "completed")])
         job = await client.wait(job_id, timeout=None)
-        assert (job.outcome, client.lane) == ("succeeded", lane)
+        assert (job.outcome, client.transport) == ("succeeded", transport)
         assert 3600 <= now() < 3660
         [truth] = service.truth()
         assert truth.lag == pytest.approx(now() - 3600)

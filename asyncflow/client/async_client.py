@@ -15,8 +15,8 @@ from asyncflow.client.options import (
     at_least,
     check_timeout,
     checked_base_url,
-    checked_lane,
     checked_token,
+    checked_transport,
     positive,
 )
 from asyncflow.client.rate_limit import PermitGate
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp import ClientResponse
 
-    from asyncflow.client.options import Lane, Token
+    from asyncflow.client.options import Token, TransportName
     from asyncflow.client.waiting import Events, SharedStore
     from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile
     from asyncflow.polling import Policy
@@ -64,10 +64,10 @@ class AsyncClient(SubmitSide):
     `token_in_clear_text`. *session* is an aiohttp session of your own, for proxies and the like: it is used and never closed.
     *timeout* bounds one request, in seconds; *max_retries* is how often a read is repeated after a transient error. *concurrency*
     and *rate* are hard ceilings for requests in flight and requests a second; below them `pacer` learns what the service bears.
-    Give two clients the same *pacer* if they share a token. *policy* says when jobs are asked about again. *lane* is how reads
-    are sent: "auto" takes the fast lane where that is known to be safe and aiohttp's public session elsewhere, "reference" always
-    that session; see `lane`. *hooks* hear of each attempt at a request, of the budget, and of the watches made here: see
-    `asyncflow.telemetry`.
+    Give two clients the same *pacer* if they share a token. *policy* says when jobs are asked about again. *transport* is how
+    reads are sent: "auto" takes the fast transport where that is known to be safe and aiohttp's public session elsewhere,
+    "session" always takes that session; see `transport`. *hooks* hear of each attempt at a request, of the budget, and of the
+    watches made here: see `asyncflow.telemetry`.
 
     Nothing is opened before the first request. A client belongs to the event loop of its first request. Errors: `UsageError` for
     what cannot work, before any request is made; every other `AsyncflowError` comes from an answer or from its absence.
@@ -85,7 +85,7 @@ class AsyncClient(SubmitSide):
         rate: float | None = None,
         pacer: Pacer | None = None,
         policy: Policy | None = None,
-        lane: Lane = "auto",
+        transport: TransportName = "auto",
         hooks: Iterable[Hook] = (),
     ) -> None:
         self._options = RequestOptions(
@@ -98,7 +98,7 @@ class AsyncClient(SubmitSide):
         if rate is not None:
             positive("rate", rate)
         at_least("concurrency", concurrency, 1)
-        self._connection = Transport(session, checked_lane(lane, is_borrowed=session is not None))
+        self._connection = Transport(session, checked_transport(transport, is_borrowed=session is not None))
         self._budget = PermitGate(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._hooks = hooks_of(hooks)
         teller = RequestInstrumentation(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
@@ -112,13 +112,14 @@ class AsyncClient(SubmitSide):
         return self._budget.pacer
 
     @property
-    def lane(self) -> str:
-        """How the next read is sent: "fast", on connections of our own, or "reference", through aiohttp's session.
+    def transport(self) -> str:
+        """How the next read is sent: "fast", on connections of our own, or "session", through aiohttp's session.
 
-        Both say the same and hear the same. A borrowed session, an aiohttp that was not tested, and whoever traces or mocks
-        aiohttp's sessions get the reference lane; the environment variable ASYNCFLOW_LANE decides where the client does not.
+        Both send the same requests and read the same answers. A borrowed session, an aiohttp version that was not tested, and
+        code that traces or mocks aiohttp's sessions get the session transport. The environment variable ASYNCFLOW_TRANSPORT
+        decides where the client's option is "auto".
         """
-        return self._connection.lane
+        return self._connection.transport
 
     def with_options(
         self,

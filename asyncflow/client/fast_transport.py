@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["FastConnection", "FastTransport", "UnsupportedAiohttp", "is_fit"]
 
 TESTED = ((3, 14),)
-"""The minor versions of aiohttp that all tests of the lanes have been run with."""
+"""The minor versions of aiohttp that all tests of the transports have been run with."""
 
 _SMALL_BYTES = 16384
 """Far below what makes a reader stop its connection for a while."""
@@ -55,11 +55,11 @@ _ODD = -1
 
 
 class UnsupportedAiohttp(Exception):  # noqa: N818 - no error of anybody's: a reason to go the other way
-    """This aiohttp is not as this lane knows it."""
+    """This aiohttp is not as this transport knows it."""
 
 
 def is_fit(version: str = aiohttp.__version__) -> bool:
-    """Return whether the lane was tried with this aiohttp and nobody stands between a session and its requests."""
+    """Return whether the transport was tried with this aiohttp and nobody stands between a session and its requests."""
     major, minor, *_ = version.split(".")
     return (int(major), int(minor)) in TESTED and is_untouched()
 
@@ -115,7 +115,7 @@ class FastConnection(asyncio.BufferedProtocol):
         "is_open",
         "is_over",
         "is_parsed",
-        "lane",
+        "pool",
         "protocol",
         "transport",
         "used_at",
@@ -124,7 +124,7 @@ class FastConnection(asyncio.BufferedProtocol):
     )
 
     def __init__(
-        self, lane: FastTransport, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport
+        self, pool: FastTransport, connection: Connection, protocol: ResponseHandler, transport: asyncio.Transport
     ) -> None:
         self.connection: Connection = connection
         self.protocol: ResponseHandler = protocol
@@ -138,18 +138,18 @@ class FastConnection(asyncio.BufferedProtocol):
         self.used_at: float = 0.0
         self.error: Exception | None = None
         self._part: bytes = b""
-        self.lane: FastTransport = lane
+        self.pool: FastTransport = pool
 
     def request(self, head: bytes, now: float, at: float) -> asyncio.Future[bytes | None]:
         """Send a request whose answer is to be whole *at* that time."""
-        lane = self.lane
+        pool = self.pool
         self.used_at = now
         self.at = at
-        deadlines = lane.deadlines
+        deadlines = pool.deadlines
         deadlines.running[self] = None
         if at < deadlines.ring_at:
             deadlines.note(at)
-        self.waiter = waiter = lane.loop.create_future()
+        self.waiter = waiter = pool.loop.create_future()
         self.transport.write(head)
         return waiter
 
@@ -174,7 +174,7 @@ class FastConnection(asyncio.BufferedProtocol):
     def _take_waiter(self) -> asyncio.Future[bytes | None] | None:
         waiter, self.waiter = self.waiter, None
         if waiter is not None:
-            del self.lane.deadlines.running[self]
+            del self.pool.deadlines.running[self]
         return waiter
 
     def _fail(self, error: Exception) -> None:
@@ -197,12 +197,12 @@ class FastConnection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the name is asyncio's
         """Return where to put what is received."""
-        return self.lane.buffer
+        return self.pool.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take what was received."""
-        lane, waiter = self.lane, self.waiter
-        answer = lane.buffer[:nbytes].tobytes()
+        pool, waiter = self.pool, self.waiter
+        answer = pool.buffer[:nbytes].tobytes()
         if waiter is None or waiter.done():
             if self.is_parsed:
                 self.protocol.data_received(answer)
@@ -216,11 +216,11 @@ class FastConnection(asyncio.BufferedProtocol):
         if start > 0:
             self._part = b""
             self.waiter = None
-            del lane.deadlines.running[self]
-            if lane.is_busy:
-                lane.idle.append(self)
+            del pool.deadlines.running[self]
+            if pool.is_busy:
+                pool.idle.append(self)
             else:
-                lane.release(self)
+                pool.release(self)
             waiter.set_result(answer[start:])
         elif start == 0 and len(answer) <= RECEIVE_BYTES:
             self._part = answer

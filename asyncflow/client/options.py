@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
 
 __all__ = [
-    "Lane",
     "RequestOptions",
     "Token",
+    "TransportName",
     "at_least",
     "check_timeout",
     "checked_base_url",
-    "checked_lane",
     "checked_token",
+    "checked_transport",
     "positive",
 ]
 
@@ -35,7 +35,7 @@ _log = logging.getLogger("asyncflow.client")
 
 BASE_URL = "https://api.useapi.net"
 Token = str | Callable[[], Awaitable[str]]
-Lane = Literal["auto", "fast", "reference"]
+TransportName = Literal["auto", "fast", "session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +116,15 @@ def _warn_of_clear_text(host: str) -> None:
     _log.warning("token_in_clear_text", extra={"host": host})
 
 
-def checked_lane(lane: Lane, *, is_borrowed: bool) -> Lane:
-    """Return *lane*, or what the environment has instead of "auto"; a session that *is_borrowed* has no fast one."""
-    if lane == "fast" and is_borrowed:
-        raise UsageError("requests through a session of your own go through that session: leave the lane at 'auto'")
-    if lane == "auto":
-        lane = cast("Lane", os.environ.get("ASYNCFLOW_LANE") or lane)
-    if lane not in get_args(Lane):
-        raise UsageError("the lane is 'auto', 'fast' or 'reference'")
-    return "reference" if is_borrowed else lane
+def checked_transport(transport: TransportName, *, is_borrowed: bool) -> TransportName:
+    """Return *transport*, or what the environment has instead of "auto"; a borrowed session is always used as it is."""
+    if transport == "fast" and is_borrowed:
+        raise UsageError("requests through a session of your own go through that session: leave the transport at 'auto'")
+    if transport == "auto":
+        transport = cast("TransportName", os.environ.get("ASYNCFLOW_TRANSPORT") or transport)
+    if transport not in get_args(TransportName):
+        raise UsageError("the transport is 'auto', 'fast' or 'session'")
+    return "session" if is_borrowed else transport
 
 
 def check_timeout(timeout: object) -> None:

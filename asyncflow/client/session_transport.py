@@ -1,4 +1,4 @@
-"""Requests through aiohttp's public session: the lane for everything, and the measure of the other one."""
+"""Requests through aiohttp's public session: the transport for everything, and the measure of the other one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client and those made from it share on the way to the service: a session, the lane of its reads, one event loop."""
+"""What a client and those made from it share on the way to the service: a session, the transport of its reads, one event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from asyncflow.redaction import redact
 
 if TYPE_CHECKING:
     from asyncflow.client.fast_transport import FastConnection
-    from asyncflow.client.options import Lane, RequestOptions
+    from asyncflow.client.options import RequestOptions, TransportName
     from asyncflow.client.wire import WireReply
     from asyncflow.protocol import Request
 
@@ -34,23 +34,23 @@ _KEEP_ALIVE = 90.0
 class Transport:
     """A session, made when it is first needed, and the event loop it belongs to.
 
-    *lane* is how reads go: "fast" on connections of their own, "reference" through the session, "auto" the fast way where that
+    *transport* is how reads go: "fast" on connections of their own, "session" through the session, "auto" the fast way where that
     is known to be safe.
     """
 
-    def __init__(self, session: aiohttp.ClientSession | None, lane: Lane) -> None:
+    def __init__(self, session: aiohttp.ClientSession | None, transport: TransportName) -> None:
         self.is_closed: bool = False
         self._session = session
         self._is_borrowed = session is not None
-        self._is_fast = lane == "fast" or (lane == "auto" and is_fit())
+        self._is_fast = transport == "fast" or (transport == "auto" and is_fit())
         self._fast: FastTransport | None = None
         self._deadlines = TimeoutGroup()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
-    def lane(self) -> str:
-        """Which way the next read goes: "fast" or "reference"."""
-        return "fast" if self._is_fast and is_untouched() else "reference"
+    def transport(self) -> str:
+        """Which way the next read goes: "fast" or "session"."""
+        return "fast" if self._is_fast and is_untouched() else "session"
 
     def now(self) -> float:
         """Return the loop's time; `UsageError` on another loop than that of the first call, and when closed."""
@@ -98,12 +98,12 @@ class Transport:
             session = self._open(options)
         try:
             with self._deadlines.limit(deadline):
-                fast = self._fast if link is None else link.lane
+                fast = self._fast if link is None else link.pool
                 if fast is not None and request.method == "GET" and (link is not None or is_untouched()):
                     try:
                         return await fast.request(request, options, token, link, is_fresh=is_fresh)
                     except UnsupportedAiohttp as reason:
-                        self._leave_fast_lane(reason)
+                        self._leave_fast_transport(reason)
                 return await ask_session(session, request, options, token, is_fresh=is_fresh)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             url = URL(options.base_url)
@@ -128,11 +128,11 @@ class Transport:
             raise UsageError("the session that this client was given is closed")
         return self._session
 
-    def _leave_fast_lane(self, reason: UnsupportedAiohttp) -> None:
+    def _leave_fast_transport(self, reason: UnsupportedAiohttp) -> None:
         fast, self._fast, self._is_fast = self._fast, None, False
         if fast is not None:
             fast.close()
-            _log.warning("fast_lane_unfit", extra={"reason": str(reason), "aiohttp": aiohttp.__version__})
+            _log.warning("fast_transport_unsupported", extra={"reason": str(reason), "aiohttp": aiohttp.__version__})
 
     async def aclose(self) -> None:
         """Close the session, unless it is borrowed. Closing twice is closing once."""
@@ -143,7 +143,7 @@ class Transport:
                 raise UsageError("this client belongs to another event loop: it can only be closed there")
             try:
                 with anyio.CancelScope(shield=True):
-                    # The connector closes what it has lent out too, and waits for it; so the lane comes last.
+                    # The connector closes what it has lent out too, and waits for it; so the transport comes last.
                     await session.close()
             finally:
                 if self._fast is not None:

@@ -1,4 +1,4 @@
-"""What both lanes say on the wire and take from it, so that a service cannot tell them apart."""
+"""What both transports say on the wire and take from it, so that a service cannot tell them apart."""
 
 from __future__ import annotations
 

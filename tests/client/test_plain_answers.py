@@ -1,4 +1,4 @@
-"""Which answers the fast lane reads by itself, and what becomes of the others."""
+"""Which answers the fast transport reads by itself, and what becomes of the others."""
 
 from __future__ import annotations
 

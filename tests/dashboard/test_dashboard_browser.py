@@ -52,7 +52,8 @@ async def shown(page: Page, *events: Event, client: Any = None, port: int = 0, *
     """Open a dashboard that has heard *events*."""
     source = Told()
     # The records' times are fixed, so the clock is too: a job that began over a week ago has no known age.
-    options = {"title": "A test", "token": TOKEN, "wall_clock": lambda: START} | options
+    options.setdefault("wall_clock", lambda: START)
+    options = {"title": "A test", "token": TOKEN} | options
     dashboard = Dashboard(source, client, **options)
     source.take(*events)
     async with dashboard.serve(port=port) as link:

@@ -1,4 +1,4 @@
-"""What the tests of faults share: clients in either lane, a watch in words, and files, sockets and threads counted."""
+"""What the tests of faults share: clients with either transport, a watch in words, and files, sockets and threads counted."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ FLOW_ID = f"j1104093012448120573v-u1234-email:{EMAIL}-bot:google-flow"
 OTHER_ID = f"j1104093012448120999v-u1234-email:{EMAIL}-bot:google-flow"
 MEGABYTE = 2**20
 
-in_each_lane = pytest.mark.parametrize("lane", ["fast", "reference"])
-Lane = Literal["fast", "reference"]
+on_each_transport = pytest.mark.parametrize("transport", ["fast", "session"])
+TransportName = Literal["fast", "session"]
 
 
 def record(status: str = "started", job_id: str = FLOW_ID, padding: int = 0) -> bytes:
@@ -36,11 +36,13 @@ def record(status: str = "started", job_id: str = FLOW_ID, padding: int = 0) -> 
 
 
 @asynccontextmanager
-async def client_in(lane: Lane, url: str, *, timeout: float = 10, max_retries: int = 0) -> AsyncIterator[AsyncClient]:
+async def client_in(
+    transport: TransportName, url: str, *, timeout: float = 10, max_retries: int = 0
+) -> AsyncIterator[AsyncClient]:
     async with AsyncClient(
-        TOKEN, base_url=url, lane=lane, timeout=timeout, max_retries=max_retries, policy=fixed_interval(0.05)
+        TOKEN, base_url=url, transport=transport, timeout=timeout, max_retries=max_retries, policy=fixed_interval(0.05)
     ) as client:
-        assert client.lane == lane
+        assert client.transport == transport
         yield client
         stats = client.pacer.stats()
         assert (stats.in_flight, stats.waiting) == (0, 0)

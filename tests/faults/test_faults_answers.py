@@ -7,7 +7,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 import pytest
-from fault_kit import FLOW_ID, MEGABYTE, OTHER_ID, Lane, bomb, client_in, in_each_lane, peak_below, record, watched
+from fault_kit import FLOW_ID, MEGABYTE, OTHER_ID, TransportName, bomb, client_in, on_each_transport, peak_below, record, watched
 from service_kit import assert_discreet, http, listening, told
 
 from asyncflow import AsyncflowError, DecodeError, TransportError, UsageError
@@ -21,22 +21,22 @@ LIMIT = 128
 """Megabytes that an answer may have, unpacked."""
 
 
-@in_each_lane
-async def test_ten_megabytes_of_a_record_are_a_record(lane: Lane) -> None:
-    async with listening(http(200, record(padding=10 * MEGABYTE))) as server, client_in(lane, server.url) as client:
+@on_each_transport
+async def test_ten_megabytes_of_a_record_are_a_record(transport: TransportName) -> None:
+    async with listening(http(200, record(padding=10 * MEGABYTE))) as server, client_in(transport, server.url) as client:
         assert len((await client.get_job(FLOW_ID)).raw) > 10 * MEGABYTE
 
 
-@in_each_lane
-async def test_an_answer_that_announces_more_than_the_cap_is_not_read(lane: Lane) -> None:
+@on_each_transport
+async def test_an_answer_that_announces_more_than_the_cap_is_not_read(transport: TransportName) -> None:
     answer = http(200, b"{", {"Content-Length": str(LIMIT * MEGABYTE + 1)})
-    async with listening(answer) as server, client_in(lane, server.url) as client:
+    async with listening(answer) as server, client_in(transport, server.url) as client:
         with peak_below(5), pytest.raises(DecodeError, match="the answer is longer than any record"):
             await client.get_job(FLOW_ID)
 
 
-@in_each_lane
-async def test_an_answer_that_goes_on_beyond_the_cap_is_cut_off_there(lane: Lane) -> None:
+@on_each_transport
+async def test_an_answer_that_goes_on_beyond_the_cap_is_cut_off_there(transport: TransportName) -> None:
     sent = 0
 
     async def pour(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,7 +47,7 @@ async def test_an_answer_that_goes_on_beyond_the_cap_is_cut_off_there(lane: Lane
             sent += 1
             await writer.drain()
 
-    async with listening(pour) as server, client_in(lane, server.url) as client:
+    async with listening(pour) as server, client_in(transport, server.url) as client:
         with pytest.raises(DecodeError, match="the answer is longer than any record") as failure:
             await client.get_job(FLOW_ID)
         assert failure.value.transient
@@ -60,17 +60,17 @@ BOMBS = {
 }
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("name", BOMBS)
-async def test_the_cap_counts_what_is_unpacked(lane: Lane, name: str) -> None:
-    async with listening(BOMBS[name]()) as server, client_in(lane, server.url) as client:
+async def test_the_cap_counts_what_is_unpacked(transport: TransportName, name: str) -> None:
+    async with listening(BOMBS[name]()) as server, client_in(transport, server.url) as client:
         with peak_below(LIMIT + 40), pytest.raises(DecodeError, match="the answer is longer than any record") as failure:
             await client.get_job(FLOW_ID)
         assert_discreet(told(failure.value))
 
 
-@in_each_lane
-async def test_a_refusal_of_any_length_is_what_its_status_says(lane: Lane) -> None:
+@on_each_transport
+async def test_a_refusal_of_any_length_is_what_its_status_says(transport: TransportName) -> None:
     async def refuse_for_ever(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 410 Gone\r\n\r\n")
         while True:
@@ -80,17 +80,20 @@ async def test_a_refusal_of_any_length_is_what_its_status_says(lane: Lane) -> No
     squeezed = http(404, bomb(1024), {"Content-Encoding": "gzip"})
     announced = http(413, b'{"error":', {"Content-Length": str(2**40)}) + b" " * 2**21
     for answer, kind in ((squeezed, "not_found"), (announced, "payload_too_large"), (refuse_for_ever, "expired")):
-        async with listening(answer) as server, client_in(lane, server.url) as client:
+        async with listening(answer) as server, client_in(transport, server.url) as client:
             with peak_below(20), pytest.raises(AsyncflowError) as failure:
                 await client.get_job(FLOW_ID)
             assert (failure.value.kind, failure.value.transient, len(server.requests)) == (kind, False, 1)
             assert_discreet(told(failure.value))
 
 
-@in_each_lane
-async def test_an_error_that_is_kept_keeps_no_body(lane: Lane) -> None:
+@on_each_transport
+async def test_an_error_that_is_kept_keeps_no_body(transport: TransportName) -> None:
     """`wait_all` hands out errors, and an error knows the frames it came through: ten of them must not be ten bodies."""
-    async with listening(http(200, bomb(200), {"Content-Encoding": "gzip"})) as server, client_in(lane, server.url) as client:
+    async with (
+        listening(http(200, bomb(200), {"Content-Encoding": "gzip"})) as server,
+        client_in(transport, server.url) as client,
+    ):
         kept: list[AsyncflowError] = []
         with peak_below(LIMIT + 60):
             for _ in range(2):
@@ -100,33 +103,33 @@ async def test_an_error_that_is_kept_keeps_no_body(lane: Lane) -> None:
         assert len(kept) == 2
 
 
-@in_each_lane
-async def test_a_bomb_within_a_bomb_is_unpacked_once(lane: Lane) -> None:
+@on_each_transport
+async def test_a_bomb_within_a_bomb_is_unpacked_once(transport: TransportName) -> None:
     answer = http(200, gzip.compress(bomb(1024)), {"Content-Encoding": "gzip, gzip"})
-    async with listening(answer) as server, client_in(lane, server.url) as client:
+    async with listening(answer) as server, client_in(transport, server.url) as client:
         with peak_below(30), pytest.raises(AsyncflowError) as failure:
             await client.get_job(FLOW_ID)
         assert failure.value.transient
 
 
-@in_each_lane
-async def test_ten_thousand_headers_are_no_answer(lane: Lane) -> None:
+@on_each_transport
+async def test_ten_thousand_headers_are_no_answer(transport: TransportName) -> None:
     headers = {f"X-{number}": "y" for number in range(10_000)}
-    async with listening(http(200, record(), headers)) as server, client_in(lane, server.url) as client:
+    async with listening(http(200, record(), headers)) as server, client_in(transport, server.url) as client:
         with peak_below(30), pytest.raises(TransportError, match="no whole answer") as failure:
             await client.get_job(FLOW_ID)
         assert_discreet(told(failure.value))
 
 
-@in_each_lane
-async def test_an_id_answered_with_the_record_of_another_is_not_believed(lane: Lane) -> None:
+@on_each_transport
+async def test_an_id_answered_with_the_record_of_another_is_not_believed(transport: TransportName) -> None:
     answers = [record("completed", OTHER_ID), record("completed")]
 
     async def answer(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(200, answers.pop(0)))
         await writer.drain()
 
-    async with listening(answer) as server, client_in(lane, server.url) as client:
+    async with listening(answer) as server, client_in(transport, server.url) as client:
         assert await watched(client.watch([FLOW_ID])) == ["unreachable decode_error", "ended no_output"]
 
 
@@ -142,10 +145,10 @@ INJECTIONS = [
 ]
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("text", INJECTIONS)
-async def test_an_id_that_holds_a_header_is_refused_before_a_request(lane: Lane, text: str) -> None:
-    async with listening(http(200, record())) as server, client_in(lane, server.url) as client:
+async def test_an_id_that_holds_a_header_is_refused_before_a_request(transport: TransportName, text: str) -> None:
+    async with listening(http(200, record())) as server, client_in(transport, server.url) as client:
         for job_id in (f"j1{text}-bot:google-flow", f"job:1{text}-bot:flowmusic"):
             with pytest.raises(UsageError):
                 await client.get_job(job_id)
@@ -167,10 +170,10 @@ SNEAKY = [
 ]
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("text", SNEAKY, ids=ascii)
-async def test_an_id_stays_one_segment_of_the_path(lane: Lane, text: str) -> None:
-    async with listening(http(404, b'{"error": "Job not found"}')) as server, client_in(lane, server.url) as client:
+async def test_an_id_stays_one_segment_of_the_path(transport: TransportName, text: str) -> None:
+    async with listening(http(404, b'{"error": "Job not found"}')) as server, client_in(transport, server.url) as client:
         plain, odd = "j1-bot:google-flow", f"j1{text}-bot:google-flow"
         for job_id in (plain, odd):
             with pytest.raises(AsyncflowError):

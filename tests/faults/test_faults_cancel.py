@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from fault_kit import Lane, client_in, in_each_lane, leaves_nothing
+from fault_kit import TransportName, client_in, leaves_nothing, on_each_transport
 
 from asyncflow import AsyncClient, AsyncflowError, FlowJob, Job, JobWatcher, Journal, WebhookReceiver, fixed_interval
 from asyncflow.simulator import Faults, Simulator
@@ -31,15 +31,17 @@ FAULTS = Faults(latency=(0.0, 0.004), reset=0.1, garble=0.05, truncate=0.05, han
 class Calls:
     """What is cancelled; each call has a journal of its own, or shares one that another may be using."""
 
-    def __init__(self, simulator: Simulator, lane: Lane, folder: Path, dice: random.Random) -> None:
+    def __init__(self, simulator: Simulator, transport: TransportName, folder: Path, dice: random.Random) -> None:
         self.ids = simulator.seed_jobs(15, duration=(0, 30))
         self._simulator, self._folder, self._dice = simulator, folder, dice
-        self._lane: Lane = lane
+        self._transport: TransportName = transport
         self._number = 0
 
     def client(self) -> AsyncClient:
         token, url = self._simulator.token, self._simulator.url
-        return AsyncClient(token, base_url=url, lane=self._lane, timeout=0.2, max_retries=1, policy=fixed_interval(0.05))
+        return AsyncClient(
+            token, base_url=url, transport=self._transport, timeout=0.2, max_retries=1, policy=fixed_interval(0.05)
+        )
 
     def journal(self) -> Journal:
         self._number += 1
@@ -92,15 +94,15 @@ class Calls:
                 await asyncio.gather(watcher.aclose(), client.aclose())
 
 
-@in_each_lane
-async def test_random_cancellations_leave_no_task_no_socket_and_no_thread(lane: Lane, tmp_path: Path) -> None:
+@on_each_transport
+async def test_random_cancellations_leave_no_task_no_socket_and_no_thread(transport: TransportName, tmp_path: Path) -> None:
     dice = random.Random(11)
     cancelled = 0
     async with leaves_nothing(), Simulator(faults=FAULTS) as simulator:
-        calls = Calls(simulator, lane, tmp_path, dice)
+        calls = Calls(simulator, transport, tmp_path, dice)
         for _ in range(ROUNDS):
             cancelled += await cut_off(dice.choice(calls.choices()), dice)
-        async with client_in(lane, simulator.url, max_retries=9) as client:
+        async with client_in(transport, simulator.url, max_retries=9) as client:
             assert (await client.get_job(calls.ids[0])).job_id == calls.ids[0]
     assert cancelled > ROUNDS // 3
     for number in range(7):
@@ -136,13 +138,13 @@ async def test_a_receiver_that_is_cancelled_at_any_step_of_its_start_leaves_no_s
             assert task.cancelled()
 
 
-@in_each_lane
-async def test_a_client_whose_closing_is_cancelled_at_any_step_leaves_no_connection(lane: Lane) -> None:
+@on_each_transport
+async def test_a_client_whose_closing_is_cancelled_at_any_step_leaves_no_connection(transport: TransportName) -> None:
     async with Simulator() as simulator:
         job_id, other_id = simulator.seed_jobs(2)
         simulator.play(other_id, ["hang"])
         for steps in range(8):
-            client = AsyncClient(simulator.token, base_url=simulator.url, lane=lane)
+            client = AsyncClient(simulator.token, base_url=simulator.url, transport=transport)
             await asyncio.gather(client.get_job(job_id), client.get_job(job_id))
             asking = asyncio.ensure_future(client.get_job(other_id))
             await asyncio.wait({asking}, timeout=0.01)

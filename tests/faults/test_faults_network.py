@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 import trustme
 from aiohttp.abc import AbstractResolver, ResolveResult
-from fault_kit import FLOW_ID, OTHER_ID, TOKEN, Lane, client_in, in_each_lane, leaves_nothing, record, watched
+from fault_kit import FLOW_ID, OTHER_ID, TOKEN, TransportName, client_in, leaves_nothing, on_each_transport, record, watched
 from service_kit import assert_discreet, clock, http, listening, told
 
 from asyncflow import AsyncClient, TransportError, fixed_interval
@@ -84,11 +84,11 @@ async def test_a_look_up_that_hangs_is_given_up_in_time() -> None:
 # -- ports -----------------------------------------------------------------------------------------------------------------------
 
 
-@in_each_lane
-async def test_a_port_that_refuses_is_an_outage_until_it_listens_again(lane: Lane) -> None:
+@on_each_transport
+async def test_a_port_that_refuses_is_an_outage_until_it_listens_again(transport: TransportName) -> None:
     async with listening() as server:
         url = server.url
-    async with client_in(lane, url) as client:
+    async with client_in(transport, url) as client:
         watcher = client.watch([FLOW_ID])
         async with watcher:
             first = await anext(watcher)
@@ -102,9 +102,9 @@ async def test_a_port_that_refuses_is_an_outage_until_it_listens_again(lane: Lan
 # -- connections half alive ------------------------------------------------------------------------------------------------------
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n", http(200, record())[:-30]], ids=["nothing", "a line", "most"])
-async def test_a_connection_that_is_closed_for_writing_midway_is_a_lost_answer(lane: Lane, said: bytes) -> None:
+async def test_a_connection_that_is_closed_for_writing_midway_is_a_lost_answer(transport: TransportName, said: bytes) -> None:
     """The other side says that it will say no more, and goes on listening: the client must not wait for the rest."""
 
     async def half_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,7 +112,7 @@ async def test_a_connection_that_is_closed_for_writing_midway_is_a_lost_answer(l
         writer.write_eof()
         await reader.read()
 
-    async with listening(half_close) as server, client_in(lane, server.url) as client:
+    async with listening(half_close) as server, client_in(transport, server.url) as client:
         start = clock()
         with pytest.raises(TransportError) as failure:
             await client.get_job(FLOW_ID)
@@ -121,34 +121,36 @@ async def test_a_connection_that_is_closed_for_writing_midway_is_a_lost_answer(l
         assert_discreet(told(failure.value))
 
 
-@in_each_lane
-async def test_a_kept_connection_that_has_died_costs_no_answer(lane: Lane) -> None:
+@on_each_transport
+async def test_a_kept_connection_that_has_died_costs_no_answer(transport: TransportName) -> None:
     async def answer_and_vanish(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(http(200, record(), {"Connection": "keep-alive"}))
         await writer.drain()
 
-    async with listening(answer_and_vanish) as server, client_in(lane, server.url) as client:
+    async with listening(answer_and_vanish) as server, client_in(transport, server.url) as client:
         for _ in range(5):
             assert (await client.get_job(FLOW_ID)).status == "started"
         assert len(server.requests) == 5
 
 
-@in_each_lane
-async def test_a_connection_that_is_silent_for_ever_costs_its_job_a_timeout_and_the_others_nothing(lane: Lane) -> None:
+@on_each_transport
+async def test_a_connection_that_is_silent_for_ever_costs_its_job_a_timeout_and_the_others_nothing(
+    transport: TransportName,
+) -> None:
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if OTHER_ID.encode() in server.requests[-1]:
             await server.closing.wait()
         writer.write(http(200, record("completed")))
         await writer.drain()
 
-    async with listening(serve) as server, client_in(lane, server.url, timeout=0.3) as client:
+    async with listening(serve) as server, client_in(transport, server.url, timeout=0.3) as client:
         seen = await watched(client.watch([OTHER_ID, FLOW_ID]), most=2)
         assert sorted(seen) == ["ended no_output", "unreachable transport"]
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("start", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n"], ids=["in the headers", "in the body"])
-async def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_in_time(lane: Lane, start: bytes) -> None:
+async def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_in_time(transport: TransportName, start: bytes) -> None:
     async def dribble(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(start)
         for byte in http(200, record()):
@@ -156,18 +158,18 @@ async def test_an_answer_that_comes_a_byte_at_a_time_is_given_up_in_time(lane: L
             await writer.drain()
             await asyncio.wait([asyncio.ensure_future(server.closing.wait())], timeout=0.02)
 
-    async with listening(dribble) as server, client_in(lane, server.url, timeout=0.3) as client:
+    async with listening(dribble) as server, client_in(transport, server.url, timeout=0.3) as client:
         before = clock()
         with pytest.raises(TransportError):
             await client.get_job(FLOW_ID)
         assert clock() - before < 1
 
 
-@in_each_lane
-async def test_faults_of_the_network_leave_nothing_behind(lane: Lane) -> None:
+@on_each_transport
+async def test_faults_of_the_network_leave_nothing_behind(transport: TransportName) -> None:
     async with leaves_nothing():
         for said in (b"", b"HTTP/1.1 2", http(200, record())[:-3]):
-            async with listening(said) as server, client_in(lane, server.url) as client:
+            async with listening(said) as server, client_in(transport, server.url) as client:
                 with pytest.raises(TransportError):
                     await client.get_job(FLOW_ID)
 
@@ -188,7 +190,7 @@ def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
 
 @contextlib.asynccontextmanager
 async def trusting(authority: trustme.CA | None, base_url: str) -> AsyncIterator[AsyncClient]:
-    """A client that trusts *authority*; without one it is an ordinary one, in the lane that it chooses."""
+    """A client that trusts *authority*; without one it is an ordinary one, in the transport that it chooses."""
     if authority is None:
         async with AsyncClient(TOKEN, base_url=base_url, max_retries=0, timeout=5) as client:
             yield client

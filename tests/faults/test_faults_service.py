@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
-from fault_kit import FLOW_ID, Lane, client_in, in_each_lane, watched
+from fault_kit import FLOW_ID, TransportName, client_in, on_each_transport, watched
 
 from asyncflow.simulator import Answer, Simulator
 
@@ -56,13 +56,13 @@ CASES: dict[str, Case] = {
 }
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.asyncio
 @pytest.mark.parametrize("name", CASES)
-async def test_an_answer_of_the_service_means_the_same_in_every_watch(name: str, lane: Lane) -> None:
+async def test_an_answer_of_the_service_means_the_same_in_every_watch(name: str, transport: TransportName) -> None:
     answer, expected = CASES[name]
     timeout = 0.3 if name == "hang" else 30
-    async with Simulator() as simulator, client_in(lane, simulator.url, timeout=timeout) as client:
+    async with Simulator() as simulator, client_in(transport, simulator.url, timeout=timeout) as client:
         simulator.play(FLOW_ID, [answer])
         [first] = await watched(client.watch([FLOW_ID]), most=1)
         assert first == expected

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from fault_kit import Lane, client_in, in_each_lane, leaves_nothing
+from fault_kit import TransportName, client_in, leaves_nothing, on_each_transport
 
 from asyncflow import Abandoned, Changed, Ended, Journal, WebhookReceiver, fixed_interval
 from asyncflow.simulator import Faults, Outage, Simulator
@@ -51,8 +51,8 @@ BAD_DAYS = {
 
 
 def bad_days() -> list[tuple[str, str]]:
-    """Each day in a lane, by turns; in the long form in both."""
-    days = [(name, lane) for name in BAD_DAYS for lane in ("fast", "reference")]
+    """Each day in a transport, by turns; in the long form in both."""
+    days = [(name, transport) for name in BAD_DAYS for transport in ("fast", "session")]
     return days if LONG else days[:2] + days[2::3]
 
 
@@ -74,13 +74,13 @@ async def endings(watcher: JobWatcher, count: int | None = None) -> Counter[tupl
     return seen
 
 
-@pytest.mark.parametrize(("name", "lane"), bad_days())
-async def test_a_bad_day_costs_no_outcome_and_doubles_none(name: str, lane: Lane, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "transport"), bad_days())
+async def test_a_bad_day_costs_no_outcome_and_doubles_none(name: str, transport: TransportName, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run.db")
     async with (
         leaves_nothing(),
         Simulator(seed=5, faults=BAD_DAYS[name]) as simulator,
-        client_in(lane, simulator.url, timeout=0.5, max_retries=1) as client,
+        client_in(transport, simulator.url, timeout=0.5, max_retries=1) as client,
     ):
         watcher = client.watch(policy=fixed_interval(0.2), journal=journal, keep_open=True, timeout=60)
         receiver = WebhookReceiver(watcher.nudge, SECRET)
@@ -116,9 +116,9 @@ async def test_a_watch_that_is_cut_off_again_and_again_reports_each_ending_at_le
         assert sum(seen.values()) <= COUNT + rounds
 
 
-@in_each_lane
-async def test_forged_callbacks_make_us_read_and_nothing_else(lane: Lane) -> None:
-    async with Simulator(seed=7) as simulator, client_in(lane, simulator.url) as client:
+@on_each_transport
+async def test_forged_callbacks_make_us_read_and_nothing_else(transport: TransportName) -> None:
+    async with Simulator(seed=7) as simulator, client_in(transport, simulator.url) as client:
         ids = simulator.seed_jobs(3, duration=60)
         async with client.watch(ids, policy=fixed_interval(60)) as watcher:
             receiver = WebhookReceiver(watcher.nudge)

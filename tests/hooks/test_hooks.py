@@ -26,7 +26,7 @@ from asyncflow.testing import call_later
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from asyncflow.client.options import Lane
+    from asyncflow.client.options import TransportName
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,10 +39,10 @@ def of(facts: list[TelemetryEvent], kind: type[TelemetryEvent]) -> list[Telemetr
     return [fact for fact in facts if isinstance(fact, kind)]
 
 
-@pytest.mark.parametrize("lane", ["fast", "reference"])
-async def test_a_wait_tells_all_that_it_does(lane: Lane) -> None:
+@pytest.mark.parametrize("transport", ["fast", "session"])
+async def test_a_wait_tells_all_that_it_does(transport: TransportName) -> None:
     facts: list[TelemetryEvent] = []
-    async with Simulator() as service, client_of(service, facts, policy=fixed_interval(10), lane=lane) as client:
+    async with Simulator() as service, client_of(service, facts, policy=fixed_interval(10), transport=transport) as client:
         job_id = service.script_job([(0, "created"), (12, "completed")])
         await client.wait(job_id)
         number = facts[0].watch  # type: ignore[union-attr] # it is a WatchStarted, as is asserted below

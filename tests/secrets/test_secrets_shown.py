@@ -79,9 +79,9 @@ def reprs(*values: object) -> list[str]:
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("lane", ["fast", "reference"])
+@pytest.mark.parametrize("transport", ["fast", "session"])
 async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
-    lane: str, tmp_path: Path, no_secret_is_logged: LogWatch, caplog: pytest.LogCaptureFixture
+    transport: str, tmp_path: Path, no_secret_is_logged: LogWatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     asyncio.get_running_loop().set_debug(True)
@@ -93,7 +93,7 @@ async def test_no_repr_error_log_or_file_name_of_a_broad_run_shows_a_secret(
         client = AsyncClient(
             simulator.token,
             base_url=simulator.url,
-            lane=lane,  # type: ignore[arg-type] # a parameter
+            transport=transport,  # type: ignore[arg-type] # a parameter
             max_retries=0,
             policy=fixed_interval(0.1),
             hooks=telemetry.hooks,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 pytestmark = pytest.mark.asyncio
-in_each_lane = pytest.mark.parametrize("lane", ["fast", "reference"])
+on_each_transport = pytest.mark.parametrize("transport", ["fast", "session"])
 
 
 def record_with_links_to(other: str) -> bytes:
@@ -46,13 +46,13 @@ def header_to(other: str) -> dict[str, str]:
     }
 
 
-@in_each_lane
-async def test_absolute_urls_in_an_answer_are_values_and_never_asked(lane: str) -> None:
+@on_each_transport
+async def test_absolute_urls_in_an_answer_are_values_and_never_asked(transport: str) -> None:
     async with (
         listening(http(200, b"{}")) as other,
         listening(http(200, record_with_links_to(other.url), header_to(other.url))) as home,
     ):
-        async with AsyncClient(TOKEN, base_url=home.url, lane=lane, policy=fixed_interval(0.05)) as client:  # type: ignore[arg-type] # a parameter
+        async with AsyncClient(TOKEN, base_url=home.url, transport=transport, policy=fixed_interval(0.05)) as client:  # type: ignore[arg-type] # a parameter
             job = await client.get_job(FLOW_ID)
             assert job.urls == (f"{other.url}/v?Signature=a",)
             await client.wait(FLOW_ID)
@@ -65,23 +65,23 @@ async def test_absolute_urls_in_an_answer_are_values_and_never_asked(lane: str) 
         assert home.header("Cookie") == [None] * 4
 
 
-@in_each_lane
-async def test_a_fresh_link_to_another_host_is_returned_and_not_asked(lane: str) -> None:
+@on_each_transport
+async def test_a_fresh_link_to_another_host_is_returned_and_not_asked(transport: str) -> None:
     async with listening(http(200, b"{}")) as other:
         answer = json.dumps({"url": f"{other.url}/v?Signature=b", "mediaGenerationId": "user:1-email:61-video:1"}).encode()
-        async with listening(http(200, answer)) as home, AsyncClient(TOKEN, base_url=home.url, lane=lane) as client:  # type: ignore[arg-type] # a parameter
+        async with listening(http(200, answer)) as home, AsyncClient(TOKEN, base_url=home.url, transport=transport) as client:  # type: ignore[arg-type] # a parameter
             assert await client.get_asset_url("user:1-email:61-video:1") == f"{other.url}/v?Signature=b"
         assert (len(home.requests), other.requests) == (1, [])
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize("status", [201, 202, 300, 305, 401, 407, 421, 426, 503])
-async def test_no_status_makes_us_ask_elsewhere(lane: str, status: int) -> None:
+async def test_no_status_makes_us_ask_elsewhere(transport: str, status: int) -> None:
     headers = ["Proxy-Authenticate: Basic", "WWW-Authenticate: Bearer"]
     async with (
         listening(http(200, b"{}")) as other,
         listening(http(status, b"{}", header_to(other.url) | dict(line.split(": ") for line in headers))) as home,
-        AsyncClient(TOKEN, base_url=home.url, lane=lane, max_retries=0) as client,  # type: ignore[arg-type] # a parameter
+        AsyncClient(TOKEN, base_url=home.url, transport=transport, max_retries=0) as client,  # type: ignore[arg-type] # a parameter
     ):
         for call in calls(client):
             with pytest.raises(AsyncflowError):
@@ -97,25 +97,25 @@ def calls(client: AsyncClient) -> list[Callable[[], Awaitable[object]]]:
     ]
 
 
-@in_each_lane
+@on_each_transport
 @pytest.mark.parametrize(
     "job_id", ["@127.0.0.1:{port}/-bot:google-flow", "//127.0.0.1:{port}/-bot:google-flow", "\\\\127.0.0.1:{port}-bot:flowmusic"]
 )
-async def test_no_id_is_an_address(lane: str, job_id: str) -> None:
+async def test_no_id_is_an_address(transport: str, job_id: str) -> None:
     async with listening(http(200, b"{}")) as other, listening(http(404, b"{}")) as home:
         port = other.url.rpartition(":")[2]
-        async with AsyncClient(TOKEN, base_url=home.url, lane=lane) as client:  # type: ignore[arg-type] # a parameter
+        async with AsyncClient(TOKEN, base_url=home.url, transport=transport) as client:  # type: ignore[arg-type] # a parameter
             with pytest.raises(AsyncflowError):
                 await client.get_job(job_id.format(port=port))
         assert (len(home.requests), other.requests) == (1, [])
 
 
-@in_each_lane
-async def test_a_proxy_of_the_environment_does_not_get_the_token_unasked(lane: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@on_each_transport
+async def test_a_proxy_of_the_environment_does_not_get_the_token_unasked(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening(http(200, b"{}")) as other, listening(http(404, b"{}")) as home:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, other.url)
-        async with AsyncClient(TOKEN, base_url=home.url, lane=lane) as client:  # type: ignore[arg-type] # a parameter
+        async with AsyncClient(TOKEN, base_url=home.url, transport=transport) as client:  # type: ignore[arg-type] # a parameter
             with pytest.raises(AsyncflowError):
                 await client.get_job(FLOW_ID)
         assert (len(home.requests), other.requests) == (1, [])

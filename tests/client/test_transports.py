@@ -1,4 +1,4 @@
-"""Connections, kept and dropped, and the forms an answer may have on the wire: each test is run in both lanes."""
+"""Connections, kept and dropped, and the forms an answer may have on the wire: each test is run with both transports."""
 
 from __future__ import annotations
 
@@ -64,18 +64,18 @@ def always(answer: bytes) -> Callable[[int, asyncio.StreamWriter], None]:
 # -- what goes out -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_lane_is_the_one_that_was_asked_for(lane: str) -> None:
+async def test_the_transport_is_the_one_that_was_asked_for(transport: str) -> None:
     async with listening(GOOD) as server, client_at(server.url) as client:
-        assert client.lane == lane
+        assert client.transport == transport
         await client.get_job(FLOW_ID)
-        assert client.lane == lane
-        assert client.with_options(timeout=1).lane == lane
+        assert client.transport == transport
+        assert client.with_options(timeout=1).transport == transport
 
 
-async def test_both_lanes_say_the_same() -> None:
+async def test_both_transports_say_the_same() -> None:
     async with listening(http(200, BODY)) as server:
-        for each in ("fast", "reference"):
-            async with AsyncClient(TOKEN, base_url=server.url, lane=each) as client:
+        for each in ("fast", "session"):
+            async with AsyncClient(TOKEN, base_url=server.url, transport=each) as client:
                 await client.get_job(FLOW_ID)
                 await client.get_stats("google-flow", "history")
                 await client.get_job(FLOW_ID, service="google-flow")
@@ -319,7 +319,7 @@ async def test_a_server_that_always_hangs_up_is_asked_twice_at_the_most() -> Non
         assert counting.requests in ([1], [1, 1])
 
 
-async def test_a_broken_answer_is_not_asked_for_again_by_the_lane() -> None:
+async def test_a_broken_answer_is_not_asked_for_again_by_the_transport() -> None:
     def respond(number: int, writer: asyncio.StreamWriter) -> None:
         writer.write(GOOD if counting.requests[number] == 1 else GOOD[:-5])
         if counting.requests[number] == 2:

@@ -1,4 +1,4 @@
-"""When the fast lane is taken, and when a client keeps off it or leaves it."""
+"""When the fast transport is taken, and when a client keeps off it or leaves it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiohttp.client_proto import ResponseHandler
 from service_kit import FLOW_ID, TOKEN, client_at, http, listening
 
 from asyncflow import AsyncClient, PollPolicy, TransportError, UsageError, protocol
-from asyncflow.client import fast_transport as fast_lane
+from asyncflow.client import fast_transport
 from asyncflow.client import transport as connection_module
 from asyncflow.client.fast_transport import FastTransport, UnsupportedAiohttp, is_fit
 from asyncflow.client.options import RequestOptions, checked_base_url
@@ -32,29 +32,29 @@ ANSWER = http(200, json.dumps({"jobid": FLOW_ID, "type": "video", "status": "sta
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ASYNCFLOW_LANE", raising=False)
+    monkeypatch.delenv("ASYNCFLOW_TRANSPORT", raising=False)
 
 
-async def test_a_client_with_nothing_special_takes_the_fast_lane() -> None:
-    assert AsyncClient(TOKEN).lane == ("fast" if is_fit() else "reference")
-    assert AsyncClient(TOKEN, lane="reference").lane == "reference"
-    assert AsyncClient(TOKEN, lane="fast").lane == "fast"
+async def test_a_client_with_nothing_special_takes_the_fast_transport() -> None:
+    assert AsyncClient(TOKEN).transport == ("fast" if is_fit() else "session")
+    assert AsyncClient(TOKEN, transport="session").transport == "session"
+    assert AsyncClient(TOKEN, transport="fast").transport == "fast"
 
 
 async def test_the_environment_decides_where_the_client_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASYNCFLOW_LANE", "reference")
-    assert AsyncClient(TOKEN).lane == "reference"
-    assert AsyncClient(TOKEN, lane="fast").lane == "fast"
-    monkeypatch.setenv("ASYNCFLOW_LANE", "left")
-    with pytest.raises(UsageError, match="lane"):
+    monkeypatch.setenv("ASYNCFLOW_TRANSPORT", "session")
+    assert AsyncClient(TOKEN).transport == "session"
+    assert AsyncClient(TOKEN, transport="fast").transport == "fast"
+    monkeypatch.setenv("ASYNCFLOW_TRANSPORT", "left")
+    with pytest.raises(UsageError, match="transport"):
         AsyncClient(TOKEN)
-    monkeypatch.setenv("ASYNCFLOW_LANE", "")
-    assert AsyncClient(TOKEN).lane
+    monkeypatch.setenv("ASYNCFLOW_TRANSPORT", "")
+    assert AsyncClient(TOKEN).transport
 
 
-async def test_an_unknown_lane_is_refused() -> None:
-    with pytest.raises(UsageError, match="lane"):
-        AsyncClient(TOKEN, lane="left")  # type: ignore[arg-type] # what a caller without a type checker may do
+async def test_an_unknown_transport_is_refused() -> None:
+    with pytest.raises(UsageError, match="transport"):
+        AsyncClient(TOKEN, transport="left")  # type: ignore[arg-type] # what a caller without a type checker may do
 
 
 async def test_a_borrowed_session_is_what_requests_go_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,16 +67,16 @@ async def test_a_borrowed_session_is_what_requests_go_through(monkeypatch: pytes
     trace.on_request_start.append(note)
     async with listening(ANSWER) as server, aiohttp.ClientSession(trace_configs=[trace]) as session:
         with pytest.raises(UsageError, match="session of your own"):
-            AsyncClient(TOKEN, base_url=server.url, session=session, lane="fast")
-        monkeypatch.setenv("ASYNCFLOW_LANE", "fast")
+            AsyncClient(TOKEN, base_url=server.url, session=session, transport="fast")
+        monkeypatch.setenv("ASYNCFLOW_TRANSPORT", "fast")
         async with AsyncClient(TOKEN, base_url=server.url, session=session) as client:
             await client.get_job(FLOW_ID)
-            assert client.lane == "reference"
+            assert client.transport == "session"
         assert seen == ["GET"]
 
 
 @pytest.mark.parametrize("version", ["3.13.5", "3.15.0", "4.0.0", "3.15.0a1", "10.14.0"])
-async def test_an_aiohttp_that_was_not_tested_has_no_fast_lane(version: str) -> None:
+async def test_an_aiohttp_that_was_not_tested_has_no_fast_transport(version: str) -> None:
     assert not is_fit(version)
 
 
@@ -88,7 +88,7 @@ async def test_an_aiohttp_that_was_tested_has_one(version: str) -> None:
 async def test_none_was_tested_that_cannot_be_installed() -> None:
     needed = tomllib.loads(Path(__file__).parents[2].joinpath("pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
     [least] = [line.removeprefix("aiohttp>=").split(".") for line in needed if line.startswith("aiohttp>=")]
-    assert min(fast_lane.TESTED) == (int(least[0]), int(least[1]))
+    assert min(fast_transport.TESTED) == (int(least[0]), int(least[1]))
 
 
 async def test_who_stands_between_sessions_and_their_requests_sees_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ async def test_who_stands_between_sessions_and_their_requests_sees_all(monkeypat
     async with listening(ANSWER) as server, client_at(server.url) as client:
         await client.get_job(FLOW_ID)
         monkeypatch.setattr(aiohttp.ClientSession, "_request", noting)
-        assert client.lane == "reference"
+        assert client.transport == "session"
         await client.get_job(FLOW_ID)
         assert seen == ["GET"]
         monkeypatch.undo()
@@ -124,12 +124,12 @@ async def test_sessions_that_are_traced_from_their_birth_are_gone_through(monkey
     monkeypatch.setattr(connection_module, "make_session", traced)
     async with listening(ANSWER) as server, client_at(server.url) as client:
         await client.get_job(FLOW_ID)
-        assert client.lane == "reference"
+        assert client.transport == "session"
         assert seen == ["GET"]
 
 
 class _Bare:
-    """A connection without what the lane needs."""
+    """A connection without what the transport needs."""
 
     protocol = None
 
@@ -138,7 +138,7 @@ class _Bare:
 
 
 class _OddConnector(aiohttp.TCPConnector):
-    """One that has changed since the lane was written, after the first *good* connections."""
+    """One that has changed since the transport was written, after the first *good* connections."""
 
     def __init__(self, good: int) -> None:
         super().__init__()
@@ -154,7 +154,7 @@ class _OddConnector(aiohttp.TCPConnector):
 
 
 @pytest.mark.parametrize("good", [0, 1])
-async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_transport_that_is_not_as_it_was_is_left_for_good(good: int, caplog: pytest.LogCaptureFixture) -> None:
     async with listening(ANSWER) as server, client_at(server.url) as client:
         connector = _OddConnector(good)
         await client.get_job(FLOW_ID)
@@ -162,9 +162,9 @@ async def test_a_lane_that_is_not_as_it_was_is_left_for_good(good: int, caplog: 
         client._connection._fast = odd
         for _ in range(3):
             assert (await client.get_job(FLOW_ID)).status == "started"
-        assert client.lane == "reference"
+        assert client.transport == "session"
         assert [given.is_closed for given in connector.given] == [True]
-        assert [record.message for record in caplog.records] == ["fast_lane_unfit"]
+        assert [record.message for record in caplog.records] == ["fast_transport_unsupported"]
         assert caplog.records[0].levelno == logging.WARNING
         await connector.close()
 
@@ -181,23 +181,23 @@ async def test_who_goes_after_his_answer_leaves_the_next_request_on_its_connecti
 
     async with listening(serve) as server:
         connector, loop = aiohttp.TCPConnector(), asyncio.get_running_loop()
-        lane, request = FastTransport(connector, server.url, 90, TimeoutGroup()), protocol.job_request(FLOW_ID)
+        transport, request = FastTransport(connector, server.url, 90, TimeoutGroup()), protocol.job_request(FLOW_ID)
         options = RequestOptions(token=TOKEN, base_url=server.url, timeout=5, max_retries=0, policy=PollPolicy())
-        await lane.request(request, options, TOKEN, None, is_fresh=True)
-        first = lane.try_start(request, TOKEN, loop.time(), loop.time() + 5)
+        await transport.request(request, options, TOKEN, None, is_fresh=True)
+        first = transport.try_start(request, TOKEN, loop.time(), loop.time() + 5)
         assert first is not None
         waiter = first.waiter
         assert waiter is not None
         await asyncio.wait({waiter})
-        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        assert transport.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
         second = first.waiter
         first.abandon(waiter)
         assert second is not None
         assert await second == b"{}"
-        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
+        assert transport.try_start(request, TOKEN, loop.time(), loop.time() + 5) is first
         first.abandon(first.waiter)
-        assert lane.try_start(request, TOKEN, loop.time(), loop.time() + 5) is None
-        lane.close()
+        assert transport.try_start(request, TOKEN, loop.time(), loop.time() + 5) is None
+        transport.close()
         await connector.close()
 
 
@@ -233,8 +233,8 @@ async def test_an_answer_that_breaks_off_is_a_broken_answer(end: str) -> None:
         assert len(server.requests) == 1
 
 
-async def test_the_lane_names_what_it_uses_of_a_connection() -> None:
-    for name in fast_lane._USED:
+async def test_the_transport_names_what_it_uses_of_a_connection() -> None:
+    for name in fast_transport._USED:
         assert hasattr(ResponseHandler, name)
     assert issubclass(UnsupportedAiohttp, Exception)
 
