@@ -12,8 +12,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import asyncflow
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.output.streams import complain
 
 __all__ = ["COMMANDS", "group", "run"]

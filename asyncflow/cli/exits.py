@@ -12,10 +12,12 @@ if TYPE_CHECKING:
 
     from asyncflow import AsyncflowError
 
-__all__ = ["REFUSALS", "TIMEOUTS", "ExitCode", "code_of", "graver", "verdict"]
+__all__ = ["REFUSALS", "TIMEOUTS", "BadIdsError", "CommandExit", "ExitCode", "Interrupted", "code_of", "graver", "verdict"]
 
 TIMEOUTS = frozenset({"wait_timeout", "start_timeout", "stall_timeout"})
+
 _DISK = frozenset({"full", "disk_error"})
+
 REFUSALS = frozenset({"unauthorized", "payment_required", "insufficient_credits"})
 
 
@@ -63,3 +65,26 @@ def code_of(error: "AsyncflowError") -> ExitCode:
     if error.kind in REFUSALS:
         return ExitCode.REFUSED
     return ExitCode.TIMEOUT if error.kind in TIMEOUTS else ExitCode.LOST
+
+
+class CommandExit(Exception):  # noqa: N818 - most of them are no errors
+    """The command ends with *code*, and *text* says why; it is fit for a screen. Without a text all has been said."""
+
+    def __init__(self, text: str, code: ExitCode) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class BadIdsError(CommandExit):
+    """What was handed over is no list of job ids; *text* says where and why."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, ExitCode.USAGE)
+
+
+class Interrupted(CommandExit):
+    """The user, or the system, wants the command to end."""
+
+    def __init__(self, code: ExitCode, text: str = "") -> None:
+        super().__init__(text or code.name.lower(), code)

@@ -3,6 +3,7 @@
 Everything that came from outside passes `one_line` on its way to a screen.
 """
 
+import re
 from functools import lru_cache
 
 from asyncflow import (
@@ -20,21 +21,86 @@ from asyncflow import (
     report,
     service_of,
 )
-from asyncflow.cli.durations import span
 from asyncflow.redaction import digest
-from asyncflow.report.formatting import count
+from asyncflow.report.formatting import count, span
 
 __all__ = [
     "OUTCOMES",
     "change_line",
+    "clock",
     "count",
     "key_of",
     "one_line",
     "outcome_detail",
+    "parse_duration",
+    "parse_size",
     "problem_text",
     "reason_of",
+    "size",
     "some_digests",
+    "span",
 ]
+
+_FACTORS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([kmg]i?|)b?(?:/s)?")
+
+
+def parse_size(text: str) -> float:
+    """Return the bytes that *text* stands for. `ValueError` for anything else, and for less than one."""
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError("a size looks like 500k, 5MB or 1GiB")
+    value = float(match[1]) * _FACTORS[match[2]]
+    if not value >= 1:
+        raise ValueError("a size is one byte at least")
+    return value
+
+
+def size(number: float) -> str:
+    """Return *number* of bytes in words: `512 B`, `4.2 MB`."""
+    if number < 1000:
+        return f"{number:.0f} B"
+    for unit in ("kB", "MB", "GB"):
+        number /= 1000
+        if number < 999.5:
+            return f"{number:.1f} {unit}" if number < 9.95 else f"{number:.0f} {unit}"
+    return f"{number / 1000:.1f} TB"
+
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*")
+
+_PLAIN = re.compile(r"\d+(?:\.\d+)?")
+
+_LONGEST = 366 * 86400.0
+
+
+def parse_duration(text: str) -> float:
+    """Return *text* in seconds: a number with its unit (ms, s, m, h, d), several of them, or a number of seconds.
+
+    `ValueError` for anything else, for nothing and for more than a year.
+    """
+    word = text.strip().lower()
+    if _PLAIN.fullmatch(word):
+        seconds = float(word)
+    else:
+        parts = list(_PART.finditer(word))
+        if not parts or "".join(part[0] for part in parts) != word:
+            raise ValueError("a duration looks like 90s, 30m, 2h or 1h30m")
+        seconds = sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError("a duration is more than nothing and at most a year")
+    return seconds
+
+
+def clock(seconds: float) -> str:
+    """Return *seconds* as on a stopwatch, `0:07` or `1:02:03`; fractions are dropped."""
+    minutes, second = divmod(max(int(seconds), 0), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
 
 OUTCOMES: dict[str, str] = {
     Outcome.SUCCEEDED: "succeeded",
@@ -42,6 +108,7 @@ OUTCOMES: dict[str, str] = {
     Outcome.NO_OUTPUT: "no output",
     Outcome.FAILED: "failed",
 }
+
 _LONGEST = 160
 
 

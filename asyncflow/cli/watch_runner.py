@@ -11,9 +11,8 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from asyncflow import AsyncflowError, Event, Job, JobWatcher, Policy, WatchStats
-from asyncflow.cli.endings import CommandExit, Interrupted
 from asyncflow.cli.errors import error_text
-from asyncflow.cli.exits import ExitCode, graver
+from asyncflow.cli.exits import CommandExit, ExitCode, Interrupted, graver
 from asyncflow.cli.formatting import count, some_digests
 from asyncflow.cli.output.live_view import Line, LiveMetrics, frame
 from asyncflow.cli.output.progress import RateMeter, RunningJobs, WatchProgress

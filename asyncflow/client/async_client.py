@@ -21,11 +21,11 @@ from asyncflow.client.options import (
 )
 from asyncflow.client.rate_limit import PermitGate
 from asyncflow.client.retry import RetryingSender
-from asyncflow.client.submit_side import SubmitSide
-from asyncflow.client.submitter import Submitter
+from asyncflow.client.submit_batch import BatchConfig, SubmitBatch
+from asyncflow.client.submitter import Submitter, new_ref
 from asyncflow.client.transport import Transport
 from asyncflow.client.waiting import W_co, wait_for, wait_in, well_ended, worth_asking
-from asyncflow.errors import AsyncflowError, UsageError
+from asyncflow.errors import AsyncflowError, OutcomeUnknownError, ServiceError, UsageError
 from asyncflow.logs import hooks_of
 from asyncflow.pacing import Pacer
 from asyncflow.polling import PollPolicy
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from asyncflow.client.options import Token, TransportName
+    from asyncflow.client.submit_batch import Lines, SubmitJournal
     from asyncflow.client.waiting import Events, SharedStore
     from asyncflow.download import Downloader, DownloadOptions, JobFiles, MediaFile
     from asyncflow.polling import Policy
@@ -56,7 +57,7 @@ __all__ = ["AsyncClient"]
 FlowDetail = Literal["summary", "executing", "history"]
 
 
-class AsyncClient(SubmitSide):
+class AsyncClient:
     """The service, as coroutines: read a job, wait for it, watch thousands, cancel, ask for links and statistics.
 
     *token* is the API token (`user:<number>-...`) or an async callable that returns it; without it the environment variable
@@ -253,6 +254,79 @@ class AsyncClient(SubmitSide):
         return JobWatcher(fetch, job_ids, **options)
 
     # -- files -----------------------------------------------------------------------------------------------------------
+
+    async def submit(
+        self, path: str, body: Mapping[str, Any], *, wait_for_capacity: float | None = None, timeout: float | None = None
+    ) -> Job:
+        """Create a job and return its first record; *path* is that of the API page, such as "google-flow/videos".
+
+        *body* is sent as it is, with two additions where the endpoint takes them and the body does not have them: the
+        asynchronous mode, and a replyRef that no other job has. An answer that brings the work itself is a job all the same,
+        one that has ended; a few of them have no id. *timeout* bounds the answer, in seconds; by default it is that of the
+        service, eleven minutes.
+
+        A submit is never repeated, since it costs credits: where the answer is lost, `OutcomeUnknownError` is raised with what
+        is known, and the job may exist. Only "too many requests" means for certain that there is none: with *wait_for_capacity*
+        it is tried again for that many seconds, as the service asks, otherwise `RateLimitedError` is raised at once.
+        """
+        order = protocol.order_of(path, body, new_ref())
+        return await self._submits.submit(order, self._options, wait_for_capacity=wait_for_capacity, timeout=timeout)
+
+    async def run(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        timeout: float | None = 900.0,
+        wait_for_capacity: float | None = None,
+        raise_on_failure: bool = True,
+    ) -> Job:
+        """Create a job as `submit` does, wait until it has ended as `wait` does, and return its last record.
+
+        *timeout* bounds both together, but for the search after a lost answer, which takes ten seconds at most. What there is to
+        say of the errors of `submit` and `wait` holds here too. A job whose id came with an error, or was found after one, is
+        waited for.
+        """
+        check_timeout(timeout)
+        start = self._connection.now()
+        try:
+            job = await self.submit(path, body, wait_for_capacity=wait_for_capacity, timeout=timeout)
+        except (OutcomeUnknownError, ServiceError) as error:
+            if error.job_id is None:
+                raise
+            job_id = error.job_id
+        else:
+            if job.is_terminal:
+                return well_ended(job) if raise_on_failure else job
+            job_id = job.job_id
+        left = None if timeout is None else max(timeout - (self._connection.now() - start), 0.0)
+        return await self.wait(job_id, timeout=left, raise_on_failure=raise_on_failure)
+
+    def submit_many(
+        self,
+        lines: Lines,
+        *,
+        concurrency: int = 8,
+        journal: SubmitJournal | None = None,
+        wait_for_capacity: float | None = None,
+        timeout: float | None = None,
+        resubmit_unknown: bool = False,
+    ) -> SubmitBatch:
+        """Return a batch that submits *lines*, *concurrency* at a time; see `SubmitBatch`.
+
+        A line is a `SubmitRequest` or a mapping like it, and each one gets a `SubmitResult`: nothing is raised for a single
+        line. A refused token or payment ends the batch, after the results already there, as does a service that cannot be
+        reached to begin with. *wait_for_capacity* and *timeout* are those of `submit`, for each line.
+
+        With a *journal*, each line is noted before it goes out, and again when its answer is there; its job is then in the list
+        of a watch on the same journal. A batch on the same journal goes on where an earlier one stopped: what was submitted is
+        told again and not sent again, what was refused for a reason that may have passed is sent again, and a line that went
+        out without an answer is looked for, and "unknown" if it is not found. Only *resubmit_unknown* sends such lines again.
+        """
+        self._connection.ensure_open()
+        at_least("concurrency", concurrency, 1)
+        settings = BatchConfig(concurrency, journal, wait_for_capacity, timeout, resubmit_unknown)
+        return SubmitBatch(self._submits, self._options, lines, settings)
 
     async def download(
         self, job: Job | str, folder: str | os.PathLike[str], **options: Unpack[DownloadOptions]

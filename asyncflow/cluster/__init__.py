@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from asyncflow.cluster.consumer import EventStream
     from asyncflow.cluster.health_server import serve_health
-    from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore
+    from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore, WorkerStats
     from asyncflow.cluster.store_watch import StoreWatch
     from asyncflow.cluster.stores.journal import JournalStore
     from asyncflow.cluster.stores.memory import MemoryStore
     from asyncflow.cluster.stores.redis.store import RedisStore
     from asyncflow.cluster.worker import Worker
-    from asyncflow.cluster.worker_stats import WorkerStats
 
 __all__ = [
     "Delivery",
@@ -41,7 +40,7 @@ _ROOMS = {
     "StoreWatch": "store_watch",
     "WatchStore": "store",
     "Worker": "worker",
-    "WorkerStats": "worker_stats",
+    "WorkerStats": "store",
     "serve_health": "health_server",
 }
 

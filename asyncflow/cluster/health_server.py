@@ -13,9 +13,8 @@ from asyncflow.errors import AsyncflowError
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from asyncflow.cluster.store import StoreStatus, WatchStore
+    from asyncflow.cluster.store import StoreStatus, WatchStore, WorkerStats
     from asyncflow.cluster.worker import Worker
-    from asyncflow.cluster.worker_stats import WorkerStats
 
 __all__ = ["metrics", "serve_health"]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, TypedDict
 
+from msgspec import Struct
+
 from asyncflow.events import Event  # noqa: TC001 - msgspec reads it
 from asyncflow.redaction import digest, one_line
 from asyncflow.services.job import RedactedStruct
@@ -31,6 +33,7 @@ __all__ = [
     "StoreSubmitResult",
     "WatchStore",
     "WorkerInfo",
+    "WorkerStats",
 ]
 
 BEGINNING = "0-0"
@@ -277,3 +280,32 @@ class WatchStore(Protocol):
     async def aclose(self) -> None:
         """Close the connections. Closing twice is closing once."""
         ...
+
+
+class WorkerStats(Struct, frozen=True):
+    """How a worker is doing.
+
+    Now: jobs *in_hand*, of them *in_flight*, reports that the store has not yet taken (*unreported*), whether the store is
+    *connected* and whether the worker *is_draining*; *is_healthy* is False when the store has not answered for the length of a
+    lease. Since the start: *polls*, of them *failed_polls*; reports that *counted* and that were *stale*, their lease being lost;
+    leases that ran out here before their poll (*lapsed*); jobs *ended* and *abandoned*; answers 429 (*throttled*). Smoothed
+    seconds: *claim_time* and *report_time* of calls to the store.
+    """
+
+    name: str
+    in_hand: int
+    in_flight: int
+    unreported: int
+    connected: bool
+    is_draining: bool
+    is_healthy: bool
+    polls: int
+    failed_polls: int
+    counted: int
+    stale: int
+    lapsed: int
+    ended: int
+    abandoned: int
+    throttled: int
+    claim_time: float
+    report_time: float

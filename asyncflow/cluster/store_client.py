@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from asyncflow.cluster.lease import Lease
-    from asyncflow.cluster.store import ClaimBatch, StoreStatus, WatchStore
-    from asyncflow.cluster.worker_stats import WorkerStats
+    from asyncflow.cluster.store import ClaimBatch, StoreStatus, WatchStore, WorkerStats
     from asyncflow.events import Event
     from asyncflow.polling import Key
     from asyncflow.stream import Emitter

@@ -16,8 +16,7 @@ from asyncflow.watcher.watched_job import JobTimeouts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from asyncflow.cluster.store import StoreStatus, WatchStore
-    from asyncflow.cluster.worker_stats import WorkerStats
+    from asyncflow.cluster.store import StoreStatus, WatchStore, WorkerStats
     from asyncflow.pacing import Pacer
     from asyncflow.polling import Policy
     from asyncflow.records import Job

@@ -10,8 +10,8 @@ from math import isinf
 from typing import TYPE_CHECKING
 
 from asyncflow.cluster.lease import Lease, leased
+from asyncflow.cluster.store import WorkerStats
 from asyncflow.cluster.store_client import StoreClient
-from asyncflow.cluster.worker_stats import WorkerStats
 from asyncflow.errors import RateLimitedError
 from asyncflow.pacing import Priority
 from asyncflow.polling import Schedule

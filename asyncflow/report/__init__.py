@@ -4,8 +4,8 @@ Pure: no clock, no I/O, no asyncio. `ReportBuilder` takes events in as they come
 """
 
 from asyncflow.report.builder import ReportBuilder, reason_of
-from asyncflow.report.prices import CAPTCHA_PRICES
 from asyncflow.report.values import (
+    CAPTCHA_PRICES,
     Captchas,
     Credits,
     Durations,

@@ -15,10 +15,9 @@ from msgspec import Struct
 from asyncflow.events import Abandoned, Ended
 from asyncflow.records import Outcome
 from asyncflow.redaction import digest, one_line
-from asyncflow.report.prices import CAPTCHA_PRICES, cost_of
 from asyncflow.report.reservoir import ReservoirSample
 from asyncflow.report.time_histogram import TimeHistogram
-from asyncflow.report.values import Captchas, Credits, Files, Reason, ReportGroup, RunReport
+from asyncflow.report.values import CAPTCHA_PRICES, Captchas, Credits, Files, Reason, ReportGroup, RunReport, cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

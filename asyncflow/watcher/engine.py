@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -11,28 +13,53 @@ from anyio.lowlevel import checkpoint
 
 from asyncflow.errors import UsageError
 from asyncflow.polling import Schedule
-from asyncflow.watcher.books import RunWindow
+from asyncflow.records import Job
 from asyncflow.watcher.decisions import Judge
 from asyncflow.watcher.forecast import Forecast
 from asyncflow.watcher.instrumentation import WatchInstrumentation
 from asyncflow.watcher.intake import IdIntake
 from asyncflow.watcher.persistence import JournalWriter
-from asyncflow.watcher.stats import WatchCounters, WatchStats
+from asyncflow.watcher.stats import RunWindow, WatchCounters, WatchStats
 from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
 from asyncflow.watcher.worker_pool import WorkerPool
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+    from collections.abc import Container, Mapping
+    from datetime import datetime
 
     from asyncflow.errors import AsyncflowError
     from asyncflow.events import Event, Expiring
-    from asyncflow.polling import Key
-    from asyncflow.records import Job
+    from asyncflow.pacing import Pacer
+    from asyncflow.polling import Key, Policy
     from asyncflow.report import RunReport
     from asyncflow.stream import Emitter
-    from asyncflow.watcher.settings import WatchConfig
+    from asyncflow.telemetry import Hooks
+    from asyncflow.watcher.persistence import WatchJournal
 
-__all__ = ["WatchEngine"]
+__all__ = ["Fetch", "JobIds", "WatchConfig", "WatchEngine"]
+
+JobIds = Iterable[str] | AsyncIterable[str]
+
+Fetch = Callable[[str], Awaitable[Job]]
+
+
+@dataclass(slots=True)
+class WatchConfig:
+    """What `JobWatcher` was given."""
+
+    fetch: Fetch
+    policy: Policy
+    pacer: Pacer | None
+    concurrency: int
+    limits: JobTimeouts
+    timeout: float | None
+    max_failures: int | None
+    keep_open: bool
+    wall_clock: Callable[[], datetime]
+    journal: WatchJournal | None
+    expiry_warning: float | None
+    hooks: Hooks | None = None
+
 
 _log = logging.getLogger("asyncflow.watcher")
 

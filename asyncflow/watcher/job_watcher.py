@@ -13,9 +13,8 @@ from asyncflow.logs import hooks_of
 from asyncflow.polling import PollPolicy
 from asyncflow.report import CAPTCHA_PRICES
 from asyncflow.stream import Stream
-from asyncflow.watcher.engine import WatchEngine
+from asyncflow.watcher.engine import WatchConfig, WatchEngine
 from asyncflow.watcher.persistence import AckTracker
-from asyncflow.watcher.settings import WatchConfig
 from asyncflow.watcher.watched_job import JobTimeouts
 
 if TYPE_CHECKING:
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from asyncflow.polling import Policy
     from asyncflow.report import RunReport
     from asyncflow.telemetry import Hook
+    from asyncflow.watcher.engine import Fetch, JobIds
     from asyncflow.watcher.persistence import WatchJournal
-    from asyncflow.watcher.settings import Fetch, JobIds
     from asyncflow.watcher.stats import WatchStats
 
 __all__ = ["JobWatcher", "WatchOptions", "merge"]

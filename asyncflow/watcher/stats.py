@@ -7,13 +7,20 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from asyncflow.events import Abandoned, Ended, Event, Unreachable
 from asyncflow.report import ReportBuilder
 
-__all__ = ["WatchCounters", "WatchStats"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from asyncflow.pacing import Pacer
+    from asyncflow.report import RunReport
+
+__all__ = ["RunWindow", "WatchCounters", "WatchStats"]
 
 
 class WatchStats(Struct, frozen=True):
@@ -90,3 +97,34 @@ class WatchCounters:
                 del self.statuses[before]
         if after is not None:
             self.statuses[after] += 1
+
+
+class RunWindow:
+    """Opened with the watch; *wall_clock* tells the time, *pacer*, if there is one, the requests."""
+
+    def __init__(self, pacer: Pacer | None, wall_clock: Callable[[], datetime]) -> None:
+        self._pacer = pacer
+        self._wall_clock = wall_clock
+        self._began_at = wall_clock()
+        self._before = self._starts()
+        self._end: tuple[datetime, int | None] | None = None
+
+    def close(self) -> None:
+        """Note that the watch is over: what the budget lets go from now on is others'."""
+        self._end = self._wall_clock(), self._starts()
+
+    def report(self, tally: WatchCounters, running: int, captcha_prices: Mapping[str, float]) -> RunReport:
+        """Return the report of the watch as it stands; *running* jobs are not over."""
+        ended_at, starts = self._end or (self._wall_clock(), self._starts())
+        return tally.ledger.report(
+            captcha_prices=captcha_prices,
+            running=running,
+            requests=None if starts is None or self._before is None else starts - self._before,
+            polls=tally.polls,
+            failed_polls=tally.failed_polls,
+            began_at=self._began_at,
+            ended_at=ended_at,
+        )
+
+    def _starts(self) -> int | None:
+        return None if self._pacer is None else sum(self._pacer.stats().starts.values())

@@ -10,8 +10,7 @@ import pytest
 
 from asyncflow import AsyncClient, Ended, Journal, fixed_interval
 from asyncflow.cli.addon import Addon
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode, graver
+from asyncflow.cli.exits import CommandExit, ExitCode, graver
 from asyncflow.cli.output.live_view import Line, plain
 from asyncflow.cli.output.progress import WatchProgress
 from asyncflow.cli.output.renderers import Renderer

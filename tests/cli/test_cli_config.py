@@ -8,7 +8,7 @@ import click
 import pytest
 
 from asyncflow.cli.app import group, run
-from asyncflow.cli.endings import CommandExit
+from asyncflow.cli.exits import CommandExit
 from asyncflow.cli.input import config
 
 if TYPE_CHECKING:

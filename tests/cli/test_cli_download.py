@@ -22,9 +22,9 @@ from asyncflow.cli import main
 from asyncflow.cli.addons import download as downloading
 from asyncflow.cli.commands.download import FileLine
 from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.formatting import parse_size, size
 from asyncflow.cli.output.live_view import plain
 from asyncflow.cli.output.progress import WatchProgress
-from asyncflow.cli.sizes import parse_size, size
 from asyncflow.cli.watch_runner import Times, WatchRunner
 from asyncflow.simulator import Simulator
 

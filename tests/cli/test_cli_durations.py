@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncflow.cli.durations import clock, parse_duration, span
+from asyncflow.cli.formatting import clock, parse_duration, span
 
 
 @pytest.mark.parametrize(

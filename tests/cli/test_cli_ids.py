@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from asyncflow.cli.endings import BadIdsError
+from asyncflow.cli.exits import BadIdsError
 from asyncflow.cli.input.ids import collect_ids, ids_in_text, text_of
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from asyncflow.cli.endings import BadIdsError
+from asyncflow.cli.exits import BadIdsError
 from asyncflow.cli.input.ids import checked, ids_in_text, text_of
 from asyncflow.errors import AsyncflowError, JournalError
 from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Event

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from asyncflow import Abandoned, Changed, Ended, ErrorInfo, Failure, FlowJob, Media, MusicJob
 from asyncflow.redaction import digest
 from asyncflow.report import CAPTCHA_PRICES, ReportBuilder, RunReport, reason_of
-from asyncflow.report.prices import cost_of
 from asyncflow.report.reservoir import ReservoirSample
 from asyncflow.report.time_histogram import TimeHistogram
+from asyncflow.report.values import cost_of
 
 if TYPE_CHECKING:
     from asyncflow import Event, Job

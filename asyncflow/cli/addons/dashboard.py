@@ -14,8 +14,7 @@ import click
 import asyncflow
 from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
 from asyncflow.cli.commands.simulate import is_loopback
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import one_line
 from asyncflow.cli.output.streams import complain
 

@@ -15,9 +15,8 @@ import asyncflow
 from asyncflow import Ended, UsageError
 from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
 from asyncflow.cli.exits import ExitCode
-from asyncflow.cli.formatting import count, one_line, problem_text
+from asyncflow.cli.formatting import count, one_line, parse_size, problem_text, size
 from asyncflow.cli.output.progress import RateMeter
-from asyncflow.cli.sizes import parse_size, size
 from asyncflow.redaction import digest
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ import click
 
 from asyncflow import UsageError
 from asyncflow.cli.addon import Addon, AddonOptions, refuse_without
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import one_line
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import click
 
 import asyncflow
 from asyncflow.cli.addon import Addon, AddonOptions
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.output.streams import complain
 

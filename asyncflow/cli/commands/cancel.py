@@ -8,8 +8,7 @@ import msgspec
 
 from asyncflow import AsyncflowError, ErrorInfo, UsageError
 from asyncflow.cli.client import open_client
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import REFUSALS, ExitCode, code_of, graver
+from asyncflow.cli.exits import REFUSALS, CommandExit, ExitCode, code_of, graver
 from asyncflow.cli.formatting import problem_text, some_digests
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import files_option, json_option, quiet_option

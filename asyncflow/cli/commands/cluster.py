@@ -8,8 +8,7 @@ import click
 import msgspec
 
 from asyncflow.cli.addons.store import open_store, queue_option, store_option
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import files_option, json_option

@@ -11,8 +11,7 @@ import asyncflow
 from asyncflow import Journal
 from asyncflow.cli.addons.dashboard import as_web_address, guarded, page_at
 from asyncflow.cli.client import open_client
-from asyncflow.cli.endings import CommandExit, Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode, Interrupted
 from asyncflow.cli.input.resume_state import shown_name
 from asyncflow.cli.output.streams import emit
 from asyncflow.cli.watch_runner import run

@@ -15,8 +15,7 @@ import asyncflow
 from asyncflow import Abandoned, Ended, Event, PollPolicy, simulator
 from asyncflow.cli.addon import Addon
 from asyncflow.cli.addons.dashboard import WEB, with_web_options
-from asyncflow.cli.endings import Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import ExitCode, Interrupted
 from asyncflow.cli.formatting import count
 from asyncflow.cli.input.options import POSITIVE, as_faults, color_option, json_option
 from asyncflow.cli.output.progress import WatchProgress

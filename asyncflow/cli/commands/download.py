@@ -12,15 +12,13 @@ import msgspec
 from asyncflow import Ended, ErrorInfo, Journal
 from asyncflow.cli.addons.download import FileTally, download_options, file_lines, options_of
 from asyncflow.cli.client import open_client
-from asyncflow.cli.durations import clock, span
-from asyncflow.cli.endings import Interrupted
-from asyncflow.cli.formatting import count, one_line
+from asyncflow.cli.exits import Interrupted
+from asyncflow.cli.formatting import clock, count, one_line, size, span
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import color_option, files_option, json_option, quiet_option
 from asyncflow.cli.output.live_view import Line, plain
 from asyncflow.cli.output.progress import RateMeter
 from asyncflow.cli.output.streams import OutputStream
-from asyncflow.cli.sizes import size
 from asyncflow.cli.terminal import is_live, live_feed
 from asyncflow.cli.watch_runner import run
 

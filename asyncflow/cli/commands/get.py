@@ -7,9 +7,8 @@ import msgspec
 
 from asyncflow import Job, Media, Outcome
 from asyncflow.cli.client import open_client
-from asyncflow.cli.durations import span
 from asyncflow.cli.exits import ExitCode
-from asyncflow.cli.formatting import OUTCOMES, count, one_line, reason_of
+from asyncflow.cli.formatting import OUTCOMES, count, one_line, reason_of, span
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import color_option, json_option
 from asyncflow.cli.output.live_view import STYLES, Line, plain

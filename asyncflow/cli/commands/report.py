@@ -12,8 +12,7 @@ import click
 import msgspec
 
 from asyncflow import Event, Journal, RunReport, SubmitResult
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import key_of, one_line
 from asyncflow.cli.input.ids import read_source
 from asyncflow.cli.input.options import json_option

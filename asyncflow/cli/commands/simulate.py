@@ -10,8 +10,7 @@ from pathlib import Path
 import click
 
 from asyncflow import simulator
-from asyncflow.cli.endings import CommandExit, Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode, Interrupted
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.options import POSITIVE, as_faults
 from asyncflow.cli.output.streams import OutputStream

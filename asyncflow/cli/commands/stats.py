@@ -8,10 +8,9 @@ import msgspec
 
 from asyncflow import AsyncflowError, ErrorInfo, FlowStats, MusicStats
 from asyncflow.cli.client import open_client
-from asyncflow.cli.durations import span
 from asyncflow.cli.errors import error_text
 from asyncflow.cli.exits import REFUSALS, ExitCode, code_of, graver
-from asyncflow.cli.formatting import count, one_line
+from asyncflow.cli.formatting import count, one_line, span
 from asyncflow.cli.input.options import color_option, json_option
 from asyncflow.cli.output.live_view import Line, plain
 from asyncflow.cli.output.streams import OutputStream, complain

@@ -17,8 +17,7 @@ from asyncflow.cli.addon import refuse_without
 from asyncflow.cli.addons.store import STORING
 from asyncflow.cli.client import open_client
 from asyncflow.cli.commands.watch import COMPANIONS, follow, watch
-from asyncflow.cli.endings import CommandExit, Interrupted
-from asyncflow.cli.exits import ExitCode, graver
+from asyncflow.cli.exits import CommandExit, ExitCode, Interrupted, graver
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.ids import read_source, text_of
 from asyncflow.cli.input.manifest import ManifestLine, ManifestProblems, read_manifest

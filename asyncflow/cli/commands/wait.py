@@ -10,8 +10,7 @@ import click
 from asyncflow import Abandoned, Changed, Ended, Event, Outcome, PollPolicy, fixed_interval
 from asyncflow.cli.addon import Addon
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import CommandExit, Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode, Interrupted
 from asyncflow.cli.formatting import change_line, count
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import as_duration, files_option, json_option, quiet_option

@@ -14,8 +14,7 @@ from asyncflow.cli.addons.download import DOWNLOADING
 from asyncflow.cli.addons.store import STORING
 from asyncflow.cli.addons.webhook import LISTENING, Address
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import ExitCode, Interrupted
 from asyncflow.cli.formatting import count
 from asyncflow.cli.input.ids import collect_ids
 from asyncflow.cli.input.options import POSITIVE, as_duration, color_option, files_option, json_option, quiet_option

@@ -14,8 +14,7 @@ from asyncflow import fixed_interval
 from asyncflow.cli.addons.store import open_store, queue_option, store_option
 from asyncflow.cli.addons.webhook import Address, as_address
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import count, one_line
 from asyncflow.cli.input.options import POSITIVE, as_duration
 from asyncflow.cli.output.streams import complain

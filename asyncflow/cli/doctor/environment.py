@@ -14,7 +14,7 @@ from msgspec import Struct
 
 import asyncflow
 from asyncflow.cli.client import host, open_client
-from asyncflow.cli.endings import CommandExit
+from asyncflow.cli.exits import CommandExit
 from asyncflow.cli.formatting import one_line
 
 __all__ = ["Finding", "look_at_installation", "look_at_settings", "requirements"]

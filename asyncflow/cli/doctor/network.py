@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 from asyncflow import AsyncflowError
 from asyncflow.cli.client import open_client
 from asyncflow.cli.doctor.environment import Finding
-from asyncflow.cli.durations import span
-from asyncflow.cli.endings import CommandExit
 from asyncflow.cli.errors import error_text
-from asyncflow.cli.formatting import count, one_line
+from asyncflow.cli.exits import CommandExit
+from asyncflow.cli.formatting import count, one_line, span
 
 __all__ = ["certificate_of", "look_at_service", "skew_of"]
 

@@ -16,8 +16,7 @@ from typing import Any, cast
 
 import click
 
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import one_line
 from asyncflow.cli.input.options import as_duration
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from asyncflow import UsageError, service_of
-from asyncflow.cli.endings import BadIdsError
+from asyncflow.cli.exits import BadIdsError
 from asyncflow.cli.formatting import one_line
 
 __all__ = ["checked", "collect_ids", "ids_in_text", "read_source", "text_of"]

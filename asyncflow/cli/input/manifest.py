@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple, cast
 import msgspec
 
 from asyncflow import SubmitRequest, UsageError
-from asyncflow.cli.endings import CommandExit
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import CommandExit, ExitCode
 from asyncflow.cli.formatting import one_line
 
 __all__ = ["BadManifestError", "Format", "ManifestLine", "ManifestProblems", "read_manifest"]

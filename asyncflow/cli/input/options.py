@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from asyncflow import simulator
-from asyncflow.cli.durations import parse_duration
+from asyncflow.cli.formatting import parse_duration
 
 __all__ = ["POSITIVE", "as_duration", "as_faults", "color_option", "files_option", "json_option", "quiet_option"]
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from asyncflow import Outcome
-from asyncflow.cli.durations import clock, span
-from asyncflow.cli.formatting import OUTCOMES, count, one_line, problem_text
+from asyncflow.cli.formatting import OUTCOMES, clock, count, one_line, problem_text, span
 from asyncflow.cli.output.progress import GIVEN_UP, RunningJobs, WatchProgress
 from asyncflow.redaction import digest
 

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TextIO
 
-from asyncflow.cli.endings import Interrupted
-from asyncflow.cli.exits import ExitCode
+from asyncflow.cli.exits import ExitCode, Interrupted
 
 __all__ = ["OutputStream", "complain", "emit", "is_writable"]
 

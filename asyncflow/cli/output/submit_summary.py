@@ -6,9 +6,8 @@ Pure: no clock, no I/O, no asyncio.
 from collections import Counter
 
 from asyncflow import SubmitResult
-from asyncflow.cli.durations import span
 from asyncflow.cli.exits import REFUSALS, ExitCode
-from asyncflow.cli.formatting import count, one_line, problem_text
+from asyncflow.cli.formatting import count, one_line, problem_text, span
 from asyncflow.redaction import digest
 
 __all__ = ["SubmitSummary"]

@@ -6,8 +6,7 @@ Pure: no clock, no I/O, no asyncio.
 from statistics import median
 
 from asyncflow import Outcome, RunReport
-from asyncflow.cli.durations import span
-from asyncflow.cli.formatting import count, one_line
+from asyncflow.cli.formatting import count, one_line, span
 from asyncflow.cli.output.live_view import STYLES, WORDS, Line, LiveMetrics
 from asyncflow.cli.output.progress import KindProgress, WatchProgress
 

@@ -6,12 +6,35 @@ import asyncio
 import logging
 import re
 from contextlib import suppress
+from functools import cache
+from hashlib import sha1
+from importlib.resources import files
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from asyncflow.cluster.scripts import script
 from asyncflow.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["RedisConnection", "Script", "script", "shown"]
+
+
+class Script(NamedTuple):
+    """A script's text, and the name under which a server remembers it."""
+
+    text: str
+    sha: str
+
+
+@cache
+def script(name: str) -> Script:
+    """Return the script of this name."""
+    folder = files("asyncflow.cluster") / "lua"
+    text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
+
 
 try:
     import redis.asyncio as redis
@@ -21,11 +44,6 @@ try:
 except ImportError:
     raise UsageError("RedisStore needs redis-py: pip install 'asyncflow-useapi[redis]'") from None
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-__all__ = ["RedisConnection", "shown"]
-
 _log = logging.getLogger("asyncflow.cluster")
 
 _CONNECTIONS = 32
@@ -34,6 +52,7 @@ _CONNECTIONS = 32
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _GONE = (refusals.ConnectionError, refusals.TimeoutError, OSError, asyncio.TimeoutError)
+
 _STARTING = (refusals.BusyLoadingError, refusals.ReadOnlyError, refusals.MovedError)
 
 _NO_URL = (
@@ -42,7 +61,9 @@ _NO_URL = (
 )
 
 _REFUSED = ("refused", "{} refuses the user or the password", False)
+
 _PASSING = ("unreachable", "{} is starting, or failing over", True)
+
 _WORDS = {
     **dict.fromkeys(("NOAUTH", "WRONGPASS", "NOPERM"), _REFUSED),
     **dict.fromkeys(("LOADING", "BUSY", "MOVED", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "READONLY"), _PASSING),
