@@ -7,7 +7,8 @@ loaded when it is first used, so that `import asyncflow` costs next to nothing. 
     redaction                       what may be shown of a secret
     notebook                        how values show themselves in one
     errors                          one class for each decision that a caller can take
-    records                         what a service says about a job
+    services                        what a service is: one folder each, with its records and decoders
+    records                         the public names of those records
     events, protocol                what a watch reports; requests out, answers in
     report                          what a run cost and what it was worth
     polling, pacing                 when to ask about each job, and how fast to ask at all
