@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from asyncflow.cluster.consumer import EventStream
     from asyncflow.cluster.store import Delivery
 
-AnyStore = MemoryStore | RedisStore  # a JournalStore is a MemoryStore
+AnyStore = MemoryStore | RedisStore
 
 
 def job_id(number: int) -> str:

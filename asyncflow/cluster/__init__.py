@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from asyncflow.cluster.health_server import serve_health
     from asyncflow.cluster.store import Delivery, StoreStatus, WatchStore, WorkerStats
     from asyncflow.cluster.store_watch import StoreWatch
-    from asyncflow.cluster.stores.journal import JournalStore
     from asyncflow.cluster.stores.memory import MemoryStore
     from asyncflow.cluster.stores.redis.store import RedisStore
     from asyncflow.cluster.worker import Worker
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Delivery",
     "EventStream",
-    "JournalStore",
     "MemoryStore",
     "RedisStore",
     "StoreStatus",
@@ -33,7 +31,6 @@ __all__ = [
 _ROOMS = {
     "Delivery": "store",
     "EventStream": "consumer",
-    "JournalStore": "stores.journal",
     "MemoryStore": "stores.memory",
     "RedisStore": "stores.redis.store",
     "StoreStatus": "store",

@@ -179,7 +179,7 @@ class EventOptions(TypedDict, total=False):
 
 
 class WatchStore(Protocol):
-    """A watch list that several processes share: `RedisStore`, and for one process `MemoryStore` and `JournalStore`.
+    """A watch list that several processes share: `RedisStore`, and `MemoryStore` for one process.
 
     A worker claims due jobs and reports on them, whoever wants to know submits ids and reads events. Every call may be repeated
     after an error: what counted once does not count again. `StoreError` for what the store refuses or cannot do.

@@ -10,12 +10,10 @@ import pytest_asyncio
 from cluster_engines import ENGINES, Engine
 from cluster_network import obstacle
 
-from asyncflow import Journal
-from asyncflow.cluster import JournalStore, MemoryStore, RedisStore
+from asyncflow.cluster import MemoryStore, RedisStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
-    from pathlib import Path
 
     from cluster_kit import AnyStore
 
@@ -52,17 +50,11 @@ def queue() -> str:
     return f"test-{next(_numbers)}"
 
 
-@pytest_asyncio.fixture(params=["memory", "journal", *ENGINES])
-async def store(
-    request: pytest.FixtureRequest, engine_named: Callable[[str], Engine], queue: str, tmp_path: Path
-) -> AsyncIterator[AnyStore]:
+@pytest_asyncio.fixture(params=["memory", *ENGINES])
+async def store(request: pytest.FixtureRequest, engine_named: Callable[[str], Engine], queue: str) -> AsyncIterator[AnyStore]:
     """Every kind of store in turn."""
     if request.param == "memory":
         yield MemoryStore(queue)
-    elif request.param == "journal":
-        kept = JournalStore(Journal(tmp_path / "run.db"), queue)
-        yield kept
-        await kept.aclose()
     else:
         async with RedisStore(engine_named(request.param).url, queue) as made:
             yield made

@@ -9,7 +9,6 @@ import pytest
 from cluster_kit import again, changed, claimed, end_all, ended, ids, job_id, over, pause, some, told, until
 
 from asyncflow import Abandoned, Changed, Ended, UsageError
-from asyncflow.cluster import JournalStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,8 +45,7 @@ async def test_what_has_ended_stays_ended_unless_it_is_asked_for_again(store: An
     await end_all(store, 1)
     first, second = await told(store, 2)
     assert first.event == second.event
-    # A journal does not count events, so that an ending has one key whoever tells it.
-    assert (first.key == second.key) == isinstance(store, JournalStore)
+    assert first.key != second.key
 
 
 @pytest.mark.parametrize("bad", ["", "  "])
@@ -220,8 +218,7 @@ async def test_every_group_sees_every_event_in_order(store: AnyStore) -> None:
         async with store.events(group, "one") as events:
             found = await some(events, 6)
         assert [delivery.event for delivery in found[:3]] == expected
-        last = 0 if isinstance(store, JournalStore) else 2
-        assert [(delivery.key[1], delivery.key[2]) for delivery in found] == [(1, "started")] * 3 + [(last, "completed")] * 3
+        assert [(delivery.key[1], delivery.key[2]) for delivery in found] == [(1, "started")] * 3 + [(2, "completed")] * 3
 
 
 async def test_consumers_of_a_group_share_its_events(store: AnyStore) -> None:
@@ -409,9 +406,7 @@ async def test_a_queue_can_be_purged(store: AnyStore) -> None:
     await store.purge()
     status = await store.status()
     assert (status.watched, status.kept, status.events) == (0, 0, 0)
-    # What has ended is a journal's own, to be pruned there.
-    fresh = ids(4)[3:] if isinstance(store, JournalStore) else ids(3)
-    assert set((await store.submit(fresh)).states.values()) == {"new"}
+    assert set((await store.submit(ids(3))).states.values()) == {"new"}
 
 
 async def test_a_store_tells_who_works(store: AnyStore) -> None:

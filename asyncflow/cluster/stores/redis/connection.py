@@ -31,7 +31,7 @@ class Script(NamedTuple):
 @cache
 def script(name: str) -> Script:
     """Return the script of this name."""
-    folder = files("asyncflow.cluster") / "lua"
+    folder = files("asyncflow.cluster.stores.redis") / "lua"
     text = "\n".join((folder / f"{part}.lua").read_text("utf-8") for part in ("common", name))
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
