@@ -28,7 +28,7 @@ class Shown(Renderer):
     def __init__(self) -> None:
         self.text = ""
 
-    async def finish(self, lines: Sequence[Line]) -> None:
+    async def render_summary(self, lines: Sequence[Line]) -> None:
         self.text = "\n".join(map(plain, lines))
 
 
@@ -43,7 +43,7 @@ class Busy(Addon):
         self._session: WatchRunner
 
     @asynccontextmanager
-    async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
         self._session = session
         self.said.append("in")
         try:
@@ -55,26 +55,26 @@ class Busy(Addon):
     def job_ids(self) -> AsyncIterator[str] | None:
         return self._more
 
-    async def take(self, events: Sequence[Event]) -> None:
+    async def on_events(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Ended):
                 self._session.defer_ack(event)
                 self._held.append(event)
 
-    async def finish(self) -> None:
+    async def drain(self) -> None:
         self.said.append("finish")
         if self._finishes:
             for event in self._held:
                 self._session.ack(event)
 
-    def picture(self) -> list[Line]:
+    def live_lines(self) -> list[Line]:
         return [[("busy", "")]]
 
-    def lines(self) -> list[Line]:
+    def summary_lines(self) -> list[Line]:
         return [[(f"{len(self._held)} held", "")]]
 
     @property
-    def code(self) -> ExitCode:
+    def exit_code(self) -> ExitCode:
         return ExitCode.LOST
 
 
@@ -121,7 +121,7 @@ async def test_a_companion_may_bring_jobs_of_its_own() -> None:
 async def test_one_that_cannot_begin_ends_the_watch_before_the_first_read() -> None:
     class Broken(Addon):
         @asynccontextmanager
-        async def beside(self, session: WatchRunner) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
+        async def run(self, session: WatchRunner) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
             raise CommandExit("cannot", ExitCode.USAGE)
             yield
 

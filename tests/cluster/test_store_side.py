@@ -133,7 +133,7 @@ class Service:
 class Refusing(MemoryStore):
     """Somebody upgrades it under a worker's hands."""
 
-    async def tidy(self) -> None:
+    async def prune(self) -> None:
         raise StoreError("a newer queue", reason="newer", transient=False)
 
 

@@ -447,7 +447,7 @@ def test_a_finished_file_is_found_under_the_lock_too(folder: TargetFolder, monke
     part.write([b"x" * 10])
     kept = folder.finish(part, PLACE, lambda _: "a.bin")
     looks = iter([None, kept])
-    monkeypatch.setattr(folder, "kept", lambda _: next(looks))
+    monkeypatch.setattr(folder, "find", lambda _: next(looks))
     assert folder.open(PLACE, "8244f1551f") == kept
     assert names(folder.path) == ["a.bin"]
 
