@@ -126,9 +126,14 @@ def _rebuild(cls: type[AsyncflowError], fields: dict[str, Any]) -> AsyncflowErro
 
 
 class UsageError(AsyncflowError):
-    """The call cannot work as it stands, and no request was made: no token, an empty id, a closed client, another event loop."""
+    """The call cannot work as it stands, and no request was made: no token, an empty id, a closed client, another event loop.
+
+    *reason* says which argument is meant, where a caller can tell the user more: "token", "base_url", "duplicate_key" or
+    "percent_encoded". It is not part of the text.
+    """
 
     default_kind = "usage"
+    shows_reason = False
 
 
 class BadRequestError(AsyncflowError):

@@ -278,3 +278,24 @@ def test_importing_asyncflow_is_light() -> None:
     loaded = loaded_by("-c", "import asyncflow")
     assert "asyncflow" in loaded
     assert loaded.isdisjoint({"aiohttp", "anyio", "asyncio", "asyncflow.errors", "click", "msgspec", "rich"})
+
+
+def text_decisions(source: str) -> list[str]:
+    """Return the comparisons in *source* that look into the text of an error: a change of words would break them unseen."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(operator, ast.In | ast.NotIn | ast.Eq | ast.NotEq) for operator in node.ops)
+        and any(isinstance(side, ast.Attribute) and side.attr == "message" for side in (node.left, *node.comparators))
+    ]
+
+
+@pytest.mark.parametrize(("module", "path"), [pytest.param(module, path, id=module) for module, path in modules()])
+def test_nothing_is_decided_by_the_text_of_an_error(module: str, path: Path) -> None:
+    assert text_decisions(path.read_text("utf-8")) == [], f"{module}: give the error a reason"
+
+
+def test_a_decision_by_text_is_seen() -> None:
+    assert text_decisions('x = 1 if "same key" in error.message else 2') == ["'same key' in error.message"]
+    assert text_decisions('x = 1 if error.reason == "duplicate_key" else 2') == []

@@ -148,3 +148,9 @@ def test_category_falls_back_to_the_kind() -> None:
 def test_usage_error_has_no_hint_of_its_own_and_others_have() -> None:
     assert UsageError("empty id").hint == ""
     assert "base URL" in error_class("redirect").hint
+
+
+@pytest.mark.parametrize("reason", ["token", "base_url", "duplicate_key", "percent_encoded"])
+def test_the_reason_of_a_usage_error_is_for_code_and_not_in_its_text(reason: str) -> None:
+    error = UsageError("no", reason=reason)
+    assert (str(error), error.reason, error.category) == ("no", reason, None)

@@ -34,5 +34,5 @@ def open_client(**options: Any) -> "AsyncClient":  # noqa: ANN401 - those of Asy
     try:
         return asyncflow.AsyncClient(**options)
     except asyncflow.UsageError as error:
-        name = "USEAPI_TOKEN: " if "token" in error.message else "USEAPI_BASE_URL: " if "URL" in error.message else ""
+        name = {"token": "USEAPI_TOKEN: ", "base_url": "USEAPI_BASE_URL: "}.get(error.reason or "", "")
         raise CommandExit(f"{name}{one_line(str(error))}", ExitCode.USAGE) from error

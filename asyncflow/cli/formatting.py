@@ -1,4 +1,4 @@
-"""The command's vocabulary: what is shown of an event, an error and of what others wrote.
+"""Text in and out: sizes and durations, and how events, errors and text from outside are shown.
 
 Everything that came from outside passes `one_line` on its way to a screen.
 """
@@ -74,7 +74,7 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)\s*")
 
 _PLAIN = re.compile(r"\d+(?:\.\d+)?")
 
-_LONGEST = 366 * 86400.0
+_LONGEST_DURATION = 366 * 86400.0
 
 
 def parse_duration(text: str) -> float:
@@ -90,7 +90,7 @@ def parse_duration(text: str) -> float:
         if not parts or "".join(part[0] for part in parts) != word:
             raise ValueError("a duration looks like 90s, 30m, 2h or 1h30m")
         seconds = sum(float(part[1]) * _SECONDS[part[2]] for part in parts)
-    if not 0 < seconds <= _LONGEST:
+    if not 0 < seconds <= _LONGEST_DURATION:
         raise ValueError("a duration is more than nothing and at most a year")
     return seconds
 

@@ -55,10 +55,10 @@ class RequestOptions:
         # A function of the user's, which no type checker may have seen.
         asked = cast("object", self.token())
         if not isawaitable(asked):
-            raise UsageError("the function that is given for the token must be async")
+            raise UsageError("the function that is given for the token must be async", reason="token")
         token = await asked
         if not isinstance(token, str):
-            raise UsageError(f"the token is a str, and its function returned {type(token).__name__}")
+            raise UsageError(f"the token is a str, and its function returned {type(token).__name__}", reason="token")
         return _checked_text(token)
 
 
@@ -68,19 +68,19 @@ def checked_token(token: Token | None) -> Token:
         token = os.environ.get("USEAPI_TOKEN", "")
     if isinstance(token, str):
         if not token.strip():
-            raise UsageError("no token: pass AsyncClient(token) or set USEAPI_TOKEN")
+            raise UsageError("no token: pass AsyncClient(token) or set USEAPI_TOKEN", reason="token")
         return _checked_text(token)
     if not callable(token):
-        raise UsageError("the token is a str, or an async function that returns one")
+        raise UsageError("the token is a str, or an async function that returns one", reason="token")
     return token
 
 
 def _checked_text(token: str) -> str:
     token = token.strip().removeprefix("Bearer ")
     if not token.startswith("user:"):
-        raise UsageError("the token must begin with 'user:' (the whole of it, as useapi.net shows it)")
+        raise UsageError("the token must begin with 'user:' (the whole of it, as useapi.net shows it)", reason="token")
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise UsageError("the token holds characters that no token has: was it pasted whole?")
+        raise UsageError("the token holds characters that no token has: was it pasted whole?", reason="token")
     return token
 
 
@@ -94,7 +94,7 @@ def checked_base_url(base_url: str | None) -> str:
     has_extras = url.raw_query_string or url.raw_fragment or url.raw_user or url.raw_password
     # The text and not the URL is looked at for white space, because a URL drops or escapes it.
     if url.scheme not in {"http", "https"} or not url.host or has_extras or " " in text or not text.isprintable():
-        raise UsageError("the base URL must look like https://host or http://host:port, without a query")
+        raise UsageError("the base URL must look like https://host or http://host:port, without a query", reason="base_url")
     if url.scheme == "http" and not _is_near(url.host):
         _warn_of_clear_text(url.host)
     return str(url).rstrip("/").removesuffix("/v1")

@@ -58,7 +58,9 @@ def service_of(job_id: str) -> Service:
         if job_id.endswith(ending):
             return service
     if "-bot%3a" in job_id.lower():
-        raise UsageError(f"job id {digest(job_id)} is percent-encoded: give it as the service does, with ':' and '@'")
+        raise UsageError(
+            f"job id {digest(job_id)} is percent-encoded: give it as the service does, with ':' and '@'", reason="percent_encoded"
+        )
     raise UsageError(
         f"job id {digest(job_id)} does not end in -bot:google-flow or -bot:flowmusic: give the whole id, or its service"
     )

@@ -102,7 +102,7 @@ class SubmitRequest(RedactedStruct, frozen=True, gc=False, forbid_unknown_fields
         if self.key is None:
             return f"{name[:16]}-{seen[name]}"
         if seen[name] > 1:
-            raise UsageError("another line has the same key")
+            raise UsageError("another line has the same key", reason="duplicate_key")
         return self.key
 
     def __repr__(self) -> str:

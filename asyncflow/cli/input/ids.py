@@ -54,7 +54,7 @@ def _flaw(text: str, error: UsageError) -> str:
     hint = f": it is a file, use --file {one_line(text)}" if _is_file(text) else ""
     reason = (
         "is percent-encoded: give it as the service does"
-        if "percent-encoded" in error.message
+        if error.reason == "percent_encoded"
         else "does not end in -bot:google-flow or -bot:flowmusic"
     )
     return (

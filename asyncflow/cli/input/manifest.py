@@ -78,7 +78,7 @@ def read_manifest(text: str, name: str, form: Format | None = None) -> list[Mani
             line = SubmitRequest.of(value)
             key = line.known_as(seen)
         except UsageError as error:
-            before = first.get(_key(value)) if "same key" in error.message else None
+            before = first.get(_key(value)) if error.reason == "duplicate_key" else None
             problems.note(number, error.message if before is None else f"the key is that of line {before}")
         else:
             first.setdefault(line.key, number)
