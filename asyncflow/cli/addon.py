@@ -45,7 +45,7 @@ class Addon:
     async def on_events(self, events: Sequence[Event]) -> None:
         """Take *events*, which are counted and shown already.
 
-        They are acknowledged when this returns, except those passed to `WatchRunner.hold`, which `WatchRunner.release`
+        They are acknowledged when this returns, except those passed to `WatchRunner.defer_ack`, which `WatchRunner.ack`
         acknowledges. The next events are handed out when this returns, so hold the events that take long to handle.
         """
 

@@ -67,7 +67,7 @@ class Delivery(RedactedStruct, frozen=True, gc=False):
 class StoreSubmitResult:
     """What a store knew of the ids that were submitted, in their order; *after* is the last event's place at that moment.
 
-    "ended" jobs ended within the store's retention and are not watched again; `recall` has their endings.
+    "ended" jobs ended within the store's retention and are not watched again; `endings` returns their last events.
     """
 
     states: dict[str, State]

@@ -227,7 +227,7 @@ class Database:
             return submits.recall(self._connection, key)
 
     def learned(self) -> dict[str, Any] | None:
-        """Return what `learn` kept."""
+        """Return the policy's state that was saved last."""
         with self._reading():
             row = self._connection.execute("SELECT state FROM learned").fetchone()
             return None if row is None else msgspec.json.decode(row[0], type=dict[str, Any])

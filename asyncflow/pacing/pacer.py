@@ -106,7 +106,10 @@ class Pacer:
         return _LONGEST_LOOK
 
     def try_acquire(self, now: float, priority: Priority, who: object = None) -> float:
-        """Do as `peek` does, and if it is 0.0 the request is paid for and in flight until one of the four endings is told."""
+        """Grant a request and return 0.0, or return the seconds to wait as `delay` does.
+
+        A granted request is in flight until one of `succeeded`, `throttled`, `failed` and `cancelled` ends it.
+        """
         delay = self.delay(now, priority, who)
         if delay:
             return delay
@@ -127,7 +130,7 @@ class Pacer:
     def enqueue(self, priority: Priority, who: object = None, since: float = inf) -> None:
         """Announce a request that waits for its turn, *since* when it was due: lower priorities stand back meanwhile.
 
-        Only who is announced has a share against higher priorities, so stay announced until `take` has returned 0.0.
+        Only those in the queue have a share against higher priorities, so stay in it until `try_acquire` has returned 0.0.
         """
         self._turns.enqueue(priority, who, since)
 
