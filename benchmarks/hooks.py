@@ -113,12 +113,12 @@ def instructions(name: str) -> float:
 def told(installed: Iterable[Hook], count: int) -> float:
     """Return the microseconds of CPU for telling of one request, 0 without hooks but for asking whether there are any."""
     found = hooks_of(installed)
-    teller = RequestInstrumentation(found, Pacer(), "http://127.0.0.1:8080") if found is not None else None
+    instrumentation = RequestInstrumentation(found, Pacer(), "http://127.0.0.1:8080") if found is not None else None
     request, reply = job_request(JOB_ID), WireReply(200, {}, b"")
     start = time.process_time()
     for _ in range(count):
-        if teller is not None:
-            teller.made(request, reply, reply, resends=0, start=0.0, now=0.1)
+        if instrumentation is not None:
+            instrumentation.made(request, reply, reply, resends=0, start=0.0, now=0.1)
     return (time.process_time() - start) / count * 1e6
 
 

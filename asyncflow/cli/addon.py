@@ -28,13 +28,13 @@ __all__ = ["Addon", "AddonOptions", "refuse_without"]
 class Addon:
     """A companion that does nothing; override what yours does."""
 
-    def run(self, session: WatchRunner) -> AbstractAsyncContextManager[object]:
+    def run(self, runner: WatchRunner) -> AbstractAsyncContextManager[object]:
         """Return what is entered before the first read, and left, however the watch ends, after the summary is written.
 
-        *session* has the client, the tally and the watcher; what has to be closed is closed on the way out. `Ending` ends the
+        *runner* has the client, the tally and the watcher; what has to be closed is closed on the way out. `Ending` ends the
         command.
         """
-        del session
+        del runner
         return nullcontext()
 
     @property

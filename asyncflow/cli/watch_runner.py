@@ -77,7 +77,7 @@ class WatchRunner:
         self.policy = policy
         self.tally = tally
         self.feeds: list[Renderer] = []
-        self.companions: Sequence[Addon] = ()
+        self.addons: Sequence[Addon] = ()
         self.journal: Journal | None = None
         self.source: Callable[[Iterable[str] | AsyncIterable[str], Times, int], WatchCall] = self._watch_here
         self.others_poll = False
@@ -94,9 +94,9 @@ class WatchRunner:
         self._started = loop.time()
         self._speed.start(self._started)
         async with AsyncExitStack() as stack:
-            for companion in self.companions:
-                await stack.enter_async_context(companion.run(self))
-            sources = [source for companion in self.companions if (source := companion.job_ids) is not None]
+            for addon in self.addons:
+                await stack.enter_async_context(addon.run(self))
+            sources = [source for addon in self.addons if (source := addon.job_ids) is not None]
             watcher = self.source(_chained(job_ids, sources) if sources else job_ids, times, concurrency)
             try:
                 async with watcher:
@@ -104,10 +104,10 @@ class WatchRunner:
                     for feed in self.feeds:
                         feed.start()
                     await self._deliver(watcher)
-                    for companion in self.companions:
-                        await companion.drain()
+                    for addon in self.addons:
+                        await addon.drain()
                 lines = summary(self.tally, self.gauges(), self.elapsed)
-                lines += [line for companion in self.companions for line in companion.summary_lines()]
+                lines += [line for addon in self.addons for line in addon.summary_lines()]
                 for feed in self.feeds:
                     await feed.render_summary(lines)
             finally:
@@ -140,8 +140,8 @@ class WatchRunner:
                 self.tally.apply(each, loop.time(), wall_time)
             for feed in self.feeds:
                 await feed.render(events)
-            for companion in self.companions:
-                await companion.on_events(events)
+            for addon in self.addons:
+                await addon.on_events(events)
             watcher.acknowledge(*(each for each in events if each.key not in self._held))
 
     def defer_ack(self, event: Event) -> None:
@@ -159,7 +159,7 @@ class WatchRunner:
     @property
     def code(self) -> ExitCode:
         """The exit code, if nothing more happens."""
-        return graver([self.tally.code, *(companion.exit_code for companion in self.companions)])
+        return graver([self.tally.code, *(addon.exit_code for addon in self.addons)])
 
     async def _read(self, job_id: str) -> Job:
         try:
@@ -214,7 +214,7 @@ class WatchRunner:
     def picture(self, size: tuple[int, int]) -> Sequence[Line]:
         """Return what a terminal of *size* shows now."""
         now = asyncio.get_running_loop().time()
-        extra = [line for companion in self.companions for line in companion.live_lines()]
+        extra = [line for addon in self.addons for line in addon.live_lines()]
         return frame(self.tally, self.gauges(), self.title, self.elapsed, now, size=size, expect=self._expect, extra=extra)
 
     def progress(self) -> str:

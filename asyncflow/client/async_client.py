@@ -102,8 +102,10 @@ class AsyncClient:
         self._connection = Transport(session, checked_transport(transport, is_borrowed=session is not None))
         self._budget = PermitGate(pacer if pacer is not None else Pacer(rate=rate, concurrency=concurrency))
         self._hooks = hooks_of(hooks)
-        teller = RequestInstrumentation(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
-        self._calls = RetryingSender(self._connection, self._budget, teller)
+        instrumentation = (
+            RequestInstrumentation(self._hooks, self.pacer, self._options.base_url) if self._hooks is not None else None
+        )
+        self._calls = RetryingSender(self._connection, self._budget, instrumentation)
         self._media = MediaAccess(self._options.base_url)
         self._submits = Submitter(self._calls, self._connection)
 

@@ -33,12 +33,12 @@ _PATIENCE = 0.5
 
 
 class RetryingSender:
-    """Calls over one connection and out of one budget; *teller* hears of each attempt."""
+    """Calls over one connection and out of one budget; *instrumentation* hears of each attempt."""
 
-    def __init__(self, connection: Transport, budget: PermitGate, teller: RequestInstrumentation | None = None) -> None:
+    def __init__(self, connection: Transport, budget: PermitGate, instrumentation: RequestInstrumentation | None = None) -> None:
         self._connection = connection
         self._budget = budget
-        self._teller = teller
+        self._instrumentation = instrumentation
         self._random = Random()
 
     async def send_retrying(self, request: Request, options: RequestOptions, timeout: float | None = None) -> Answer:
@@ -127,7 +127,7 @@ class RetryingSender:
                 now = None if reply.status < 300 else datetime.now(UTC)
                 outcome = answer = protocol.decode_answer(request, reply.status, reply.headers, reply.body, now=now)
             else:
-                if self._teller is not None:
+                if self._instrumentation is not None:
                     reply = plain_reply(body)
                 outcome = answer = protocol.decode_answer(request, 200, NO_HEADERS, body)
         except AsyncflowError as error:
@@ -140,5 +140,5 @@ class RetryingSender:
                 link.abandon(waiter)
             end = loop.time()
             self._budget.record(request, outcome, start, end)
-            if self._teller is not None:
-                self._teller.made(request, reply, outcome, resends=resends, start=start, now=end)
+            if self._instrumentation is not None:
+                self._instrumentation.made(request, reply, outcome, resends=resends, start=start, now=end)

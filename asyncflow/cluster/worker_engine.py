@@ -72,13 +72,13 @@ class WorkerEngine:
             self,
             settings.policy,
             limits=settings.limits,
-            outlook=Forecast(settings.policy, self._wall_clock, None),
+            forecast=Forecast(settings.policy, self._wall_clock, None),
             tally=self._tally,
             wall_clock=self._wall_clock,
             max_failures=settings.max_failures,
         )
-        self._crew = WorkerPool(
-            self._schedule, self._pacer, settings.concurrency, ask=self._ask, hear=self._hear, give_up=self._lapse
+        self._pool = WorkerPool(
+            self._schedule, self._pacer, settings.concurrency, fetch=self._ask, on_answer=self._hear, expire=self._lapse
         )
         self._event: Event | None = None
         self._low = 0
@@ -110,7 +110,7 @@ class WorkerEngine:
         self._sink, self._loop = sink, asyncio.get_running_loop()
         try:
             await self._store.begin()
-            stop = self._crew.start(sink)
+            stop = self._pool.start(sink)
             try:
                 self._store.start(sink)
                 if self._settings.on_status is not None:
@@ -127,7 +127,7 @@ class WorkerEngine:
         finally:
             if not self._is_drained:
                 # A poll that was just cut short may not be over at the other end.
-                held = {lease: 1.0 if lease in self._crew.out else 0.0 for lease in self._schedule}
+                held = {lease: 1.0 if lease in self._pool.out else 0.0 for lease in self._schedule}
                 await self._store.release_all(held)
 
     def drain(self) -> None:
@@ -187,7 +187,7 @@ class WorkerEngine:
         # Where the store has less than was asked for, as it does where the workers' common rate is spent, nothing is to pile up
         # here: it would go out in one go, and in a second that has its full number already.
         self._low = 0 if self._was_short else ahead // 2
-        waiting = len(self._schedule) - len(self._crew.out)
+        waiting = len(self._schedule) - len(self._pool.out)
         # What the store does not hear of cannot be claimed anew either: without it, nothing more is begun.
         if waiting > self._low or self._store.is_behind:
             return 0
@@ -199,17 +199,17 @@ class WorkerEngine:
         for claim in claims.jobs:
             lease = leased(claim, ends_at, self._offset)
             older = self._schedule.get(claim.job_id)
-            if older is not None and older not in self._crew.out:
+            if older is not None and older not in self._pool.out:
                 self._schedule.discard(claim.job_id)
             # Late as it is: a budget grows where polls have to wait.
             self._schedule.add(lease, min(claim.due_at - self._offset, now))
         if claims.jobs:
-            self._crew.wake_at(now)
+            self._pool.wake_at(now)
 
     def _give_back(self) -> None:
         """Let others have what is not being polled."""
         for lease in list(self._schedule):
-            if lease not in self._crew.out:
+            if lease not in self._pool.out:
                 self._schedule.discard(lease.job_id)
                 self._store.report(lease, 0.0)
 
@@ -225,7 +225,7 @@ class WorkerEngine:
     # -- polls -----------------------------------------------------------------------------------------------------------
 
     async def _ask(self, lease: Lease) -> Job | None:
-        if len(self._schedule) - len(self._crew.out) <= self._low:
+        if len(self._schedule) - len(self._pool.out) <= self._low:
             self._space.set()
         try:
             now = self._loop.time()
@@ -289,7 +289,7 @@ class WorkerEngine:
         return WorkerStats(
             name=self._settings.name,
             in_hand=len(self._schedule),
-            in_flight=len(self._crew.out),
+            in_flight=len(self._pool.out),
             unreported=len(store.reports),
             connected=store.is_connected,
             is_draining=self._is_draining,

@@ -172,10 +172,10 @@ class RunReport(Struct, frozen=True):
         """Return the report of *events*, such as those of `asyncflow watch --json`; an ending that came twice counts twice."""
         from asyncflow.report.builder import ReportBuilder  # noqa: PLC0415 - it makes these records, so it is loaded after them
 
-        ledger = ReportBuilder()
+        builder = ReportBuilder()
         for event in events:
-            ledger.take(event)
-        return ledger.report(captcha_prices=captcha_prices)
+            builder.take(event)
+        return builder.report(captcha_prices=captcha_prices)
 
     @property
     def succeeded(self) -> int:

@@ -71,7 +71,7 @@ class Judge:
         policy: Policy,
         *,
         limits: JobTimeouts,
-        outlook: Forecast,
+        forecast: Forecast,
         tally: WatchCounters,
         wall_clock: Callable[[], datetime],
         max_failures: int | None = None,
@@ -83,7 +83,7 @@ class Judge:
         self._policy = policy
         # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
         self._ranking = policy if isinstance(policy, PrioritizingPolicy) else None
-        self._outlook = outlook
+        self._forecast = forecast
         self._tally = tally
         self._wall_clock = wall_clock
         self._max_failures = max_failures
@@ -127,7 +127,7 @@ class Judge:
             entry.job = job
         if job.status != previous:
             self._tally.moved(previous, job.status)
-            self._desk.tell(Changed(job, previous, self._outlook.expected_end_at(key, age)), entry)
+            self._desk.tell(Changed(job, previous, self._forecast.expected_end_at(key, age)), entry)
         pause = self._policy.next_poll(key, age, entry.polls)
         if not -inf < pause < inf:
             # It would have no place in the schedule, and never be polled again.

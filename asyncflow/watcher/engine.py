@@ -77,33 +77,33 @@ class WatchEngine:
         self.schedule: Schedule[WatchedJob] = Schedule()
         self.is_over: bool = False
         self.asking = 0
-        self.keeping: JournalWriter | None = (
+        self.writer: JournalWriter | None = (
             JournalWriter(settings.journal, settings.policy, settings.wall_clock) if settings.journal is not None else None
         )
-        self.intake: IdIntake = IdIntake(self._admit, self.schedule.not_watched, self.finish_if_done, self.keeping)
+        self.intake: IdIntake = IdIntake(self._admit, self.schedule.not_watched, self.finish_if_done, self.writer)
         self._settings = settings
-        self._outlook = Forecast(settings.policy, settings.wall_clock, settings.expiry_warning)
+        self._forecast = Forecast(settings.policy, settings.wall_clock, settings.expiry_warning)
         self._tally = WatchCounters()
         self._judge = Judge(
             self,
             settings.policy,
             limits=settings.limits,
-            outlook=self._outlook,
+            forecast=self._forecast,
             tally=self._tally,
             wall_clock=settings.wall_clock,
             max_failures=settings.max_failures,
             # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
             keep_records=settings.timeout is not None or settings.limits != JobTimeouts(),
         )
-        self._crew = WorkerPool(
+        self._pool = WorkerPool(
             self.schedule,
             settings.pacer,
             settings.concurrency,
-            ask=self._fetch,
-            hear=self._on_answer,
-            give_up=self._judge.give_up,
+            fetch=self._fetch,
+            on_answer=self._on_answer,
+            expire=self._judge.give_up,
         )
-        self._books = RunWindow(settings.pacer, settings.wall_clock)
+        self._window = RunWindow(settings.pacer, settings.wall_clock)
         self._is_running = False
         self._sink: Emitter[Event]
         self._loop: asyncio.AbstractEventLoop
@@ -112,24 +112,24 @@ class WatchEngine:
         self._reminders: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._added = 0
         self.listeners: dict[object, Callable[[Event], None]] = {}
-        self._teller = WatchInstrumentation(settings.hooks, settings.pacer) if settings.hooks is not None else None
+        self._instrumentation = WatchInstrumentation(settings.hooks, settings.pacer) if settings.hooks is not None else None
         self._refusal: AsyncflowError | None = None
-        if self._teller is not None:
-            self.listeners[self._teller] = self._teller.event_emitted
+        if self._instrumentation is not None:
+            self.listeners[self._instrumentation] = self._instrumentation.event_emitted
 
     async def run(self, sink: Emitter[Event]) -> None:
         """Watch until every id has ended and no input is left. The body of the stream's owner task."""
         self._sink, self._loop, self._done = sink, asyncio.get_running_loop(), asyncio.Event()
         stop: Callable[[], None] | None = None
-        if self._teller is not None:
-            self._teller.watch_started(len(self), self._loop.time())
+        if self._instrumentation is not None:
+            self._instrumentation.watch_started(len(self), self._loop.time())
         try:
-            if self.keeping is not None:
+            if self.writer is not None:
                 # Take up what earlier watches left: the jobs that have not ended, and the endings that nobody has handled.
-                self.intake.put_first(await self.keeping.open(sink.fail))
-                await self.keeping.replay(self._deliver)
+                self.intake.put_first(await self.writer.open(sink.fail))
+                await self.writer.replay(self._deliver)
             self._is_running = True
-            stop = self._crew.start(sink)
+            stop = self._pool.start(sink)
             if self._settings.timeout is not None:
                 self._judge.ends_at = self._loop.time() + self._settings.timeout
                 self._expiry = self._loop.call_at(self._judge.ends_at, self._expire)
@@ -138,18 +138,18 @@ class WatchEngine:
             sink.finish()
         finally:
             self.is_over, self._is_running = True, False
-            self._books.close()
+            self._window.close()
             self.intake.stop()
             if stop is not None:
                 stop()
-            if self.keeping is not None:
-                self.keeping.save()
+            if self.writer is not None:
+                self.writer.save()
             for handle in (self._expiry, *self._reminders.values()):
                 if handle is not None:
                     handle.cancel()
-            if self._teller is not None:
+            if self._instrumentation is not None:
                 error = self._refusal.kind if self._refusal is not None else None if self._done.is_set() else "closed"
-                self._teller.watch_ended(self._tally, len(self), error, self._loop.time())
+                self._instrumentation.watch_ended(self._tally, len(self), error, self._loop.time())
 
     def finish_if_done(self) -> None:
         """End the run if nothing is left to watch and somebody asks for more.
@@ -172,7 +172,7 @@ class WatchEngine:
                 if at < first:  # noqa: PLR1730 - min() would cost a tenth of the whole, and there may be a million ids
                     first = at
         self._added = number
-        self._crew.wake_at(first)
+        self._pool.wake_at(first)
 
     def discard(self, job_ids: Iterable[str]) -> None:
         """Forget these."""
@@ -191,7 +191,7 @@ class WatchEngine:
         now = self._loop.time()
         if not self.schedule.poll_now(job_id, now):
             return job_id in self.intake
-        self._crew.wake_at(now)
+        self._pool.wake_at(now)
         return True
 
     # -- one poll --------------------------------------------------------------------------------------------------------
@@ -201,8 +201,8 @@ class WatchEngine:
 
     def _on_answer(self, entry: WatchedJob, answer: object, start: float) -> None:
         now = self._loop.time()
-        if self._teller is not None:
-            self._teller.poll_finished(entry, answer, entry.due, start, now)
+        if self._instrumentation is not None:
+            self._instrumentation.poll_finished(entry, answer, entry.due, start, now)
         self._judge.hear(entry, answer, now)
 
     # -- what the judge concludes ----------------------------------------------------------------------------------------
@@ -213,10 +213,10 @@ class WatchEngine:
 
     def tell(self, event: Event, entry: WatchedJob) -> None:
         """Hand an event on, by way of the journal."""
-        if self.keeping is not None:
+        if self.writer is not None:
             # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
             # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
-            self.keeping.record(event)
+            self.writer.record(event)
         self._deliver(event, entry.job_id, entry.key)
 
     def over(self, entry: WatchedJob) -> None:
@@ -230,7 +230,7 @@ class WatchEngine:
 
     def met(self, entry: WatchedJob, job: Job) -> None:
         """Count a job that runs where the end of the watch is estimated, and say what of it expires."""
-        self._outlook.entered(entry)
+        self._forecast.entered(entry)
         self._warn(job)
 
     def ends(self, entry: WatchedJob, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
@@ -239,8 +239,8 @@ class WatchEngine:
 
     def learned(self, key: Key, duration: float) -> None:  # noqa: ARG002 - the desk's parameters
         """Have the journal keep what the policy has learned."""
-        if self.keeping is not None:
-            self.keeping.policy_changed()
+        if self.writer is not None:
+            self.writer.policy_changed()
 
     # -- limits of time --------------------------------------------------------------------------------------------------
 
@@ -248,7 +248,7 @@ class WatchEngine:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
         self._judge.limits, self._settings.keep_open = JobTimeouts(job=0.0), False
         self.intake.drain()
-        self._sink.start_soon(self._give_up_all, self._crew.out)
+        self._sink.start_soon(self._give_up_all, self._pool.out)
         self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._expire_stragglers)
 
     def _expire_stragglers(self) -> None:
@@ -284,7 +284,7 @@ class WatchEngine:
 
     def _warn(self, job: Job) -> None:
         """Report what of *job* expires: now if it is soon, else when it will be, should the watch last as long."""
-        for seconds, warning in self._outlook.warnings(job):
+        for seconds, warning in self._forecast.warnings(job):
             if seconds:
                 if (older := self._reminders.get(warning.key)) is not None:
                     older.cancel()  # the same id, added anew
@@ -300,7 +300,7 @@ class WatchEngine:
     def _drop(self, entry: WatchedJob) -> None:
         self.schedule.discard(entry.job_id)
         self._tally.moved(entry.status, None)
-        self._outlook.left(entry)
+        self._forecast.left(entry)
         self.finish_if_done()
 
     def is_unreachable(self, job_id: str) -> bool:
@@ -313,18 +313,18 @@ class WatchEngine:
 
     def report(self, captcha_prices: Mapping[str, float]) -> RunReport:
         """Return what the watch has come to so far."""
-        return self._books.report(self._tally, len(self), captcha_prices)
+        return self._window.report(self._tally, len(self), captcha_prices)
 
     def stats(self) -> WatchStats:
         """Return how the watch is doing."""
         wakeup, tally, is_running = self.schedule.next_wakeup(), self._tally, self._is_running
         return WatchStats(
             watched=len(self),
-            in_flight=len(self._crew.out),
+            in_flight=len(self._pool.out),
             statuses=dict(tally.statuses),
             undelivered=self._sink.undelivered if is_running or self.is_over else 0,
             next_poll=max(wakeup - self._loop.time(), 0.0) if wakeup is not None and is_running else None,
-            expected_end_at=self._outlook.last_end_at(self._loop.time()) if is_running else None,
+            expected_end_at=self._forecast.last_end_at(self._loop.time()) if is_running else None,
             polls=tally.polls,
             failed_polls=tally.failed_polls,
             unreachable=tally.unreachable,

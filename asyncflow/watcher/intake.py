@@ -33,12 +33,12 @@ class IdIntake:
         schedule: Callable[[Iterable[str]], None],
         missing: Callable[[Iterable[str]], list[str]],
         on_idle: Callable[[], None],
-        keeping: JournalWriter | None,
+        writer: JournalWriter | None,
     ) -> None:
         self._schedule = schedule
         self._missing = missing
         self._on_idle = on_idle
-        self._keeping = keeping
+        self._writer = writer
         self._sink: Emitter[Any] | None = None
         self._inputs: list[AsyncIterable[str]] = []
         self._waiting: deque[str] = deque()
@@ -103,8 +103,8 @@ class IdIntake:
         self._waiting = deque(job_id for job_id in self._waiting if job_id not in unwanted)
         for job_id in unwanted:
             self._entering.pop(job_id, None)
-        if self._keeping is not None:
-            self._keeping.discard(tuple(unwanted))
+        if self._writer is not None:
+            self._writer.discard(tuple(unwanted))
             self._unwanted |= unwanted
 
     async def _admit(self) -> None:
@@ -113,7 +113,7 @@ class IdIntake:
         while self._waiting:
             self._entering = dict.fromkeys(self._waiting.popleft() for _ in range(min(_SLICE, len(self._waiting))))
             # An id that is polled before it is on the disk could end, be delivered, and be unknown after a crash.
-            new = self._entering if self._keeping is None else await self._keeping.add(tuple(self._entering))
+            new = self._entering if self._writer is None else await self._writer.add(tuple(self._entering))
             self._schedule([job_id for job_id in new if job_id in self._entering])
             self._entering = {}
             await checkpoint()
@@ -149,7 +149,7 @@ class IdIntake:
         self._on_idle()
 
     def _take_in(self, job_ids: tuple[str, ...]) -> None:
-        if self._keeping is not None:
+        if self._writer is not None:
             self.put(job_ids)
         else:
             self._schedule(job_ids)

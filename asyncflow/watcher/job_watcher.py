@@ -138,14 +138,14 @@ class JobWatcher(Stream[Event]):
                 hooks=hooks_of(hooks),
             )
         )
-        self._receipts = AckTracker(core.keeping) if core.keeping is not None and auto_acknowledge else None
+        self._acks = AckTracker(core.writer) if core.writer is not None and auto_acknowledge else None
         if isinstance(job_ids, AsyncIterable):
             core.intake.attach(job_ids)
         else:
             core.intake.put(job_ids)
         super().__init__(core.run, name="asyncflow watch", buffer=buffer, merge=merge, usage_error=UsageError)
-        if core.keeping is not None:
-            weakref.finalize(self, core.keeping.close_from_finalizer).atexit = False
+        if core.writer is not None:
+            weakref.finalize(self, core.writer.close_from_finalizer).atexit = False
 
     def add(self, *job_ids: str) -> None:
         """Watch these too; ids that are watched already stay as they are. An id that has ended may be added anew.
@@ -162,16 +162,16 @@ class JobWatcher(Stream[Event]):
         Raises what keeps the journal from it; `UsageError` when the watch is over.
         """
         core = self._core
-        if core.keeping is not None:
+        if core.writer is not None:
             if self.is_ended or core.is_over:
                 raise UsageError("this watch is over: its journal is closed")
             self._ensure_started()
-            await core.keeping.add(core.intake.on_the_way)
+            await core.writer.add(core.intake.on_the_way)
 
     def acknowledge(self, *events: Event) -> None:
         """Note in the journal that these events were handled: the next watch does not deliver them again."""
-        if self._core.keeping is not None:
-            self._core.keeping.acknowledge(events)
+        if self._core.writer is not None:
+            self._core.writer.acknowledge(events)
 
     def discard(self, *job_ids: str) -> None:
         """Stop watching these, without an event. What is not watched is passed over."""
@@ -215,42 +215,42 @@ class JobWatcher(Stream[Event]):
 
     async def __anext__(self) -> Event:
         """Return the next event; cancelling this loses none."""
-        core, receipts = self._core, self._receipts
-        if receipts is not None:
-            receipts.acknowledge_previous()
+        core, acks = self._core, self._acks
+        if acks is not None:
+            acks.acknowledge_previous()
         core.asking += 1
         try:
             core.finish_if_done()
             event = await super().__anext__()
         except Exception:
             # The end, or the error that ended it: whoever acknowledges by asking has asked for the last time.
-            if receipts is not None and core.keeping is not None and self.is_ended:
-                await core.keeping.aclose()
+            if acks is not None and core.writer is not None and self.is_ended:
+                await core.writer.aclose()
             raise
         finally:
             core.asking -= 1
-        if receipts is not None:
-            receipts.delivered(event)
+        if acks is not None:
+            acks.delivered(event)
         return event
 
     async def aclose(self) -> None:
         """Stop watching and wait until all is closed, the journal too; what was gathered before can still be read."""
-        keeping = self._core.keeping
+        writer = self._core.writer
         try:
             await super().aclose()
         except BaseException:
             # Cancelled natively: nobody waits any more, and the run ends by itself. So must the journal.
-            if keeping is not None:
-                keeping.close_from_finalizer()
+            if writer is not None:
+                writer.close_from_finalizer()
             raise
-        if keeping is not None:
-            await keeping.aclose()
+        if writer is not None:
+            await writer.aclose()
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if exc_type is None and self._receipts is not None:
-            self._receipts.acknowledge_previous()
+        if exc_type is None and self._acks is not None:
+            self._acks.acknowledge_previous()
         await super().__aexit__(exc_type, exc, traceback)
 
     def __len__(self) -> int:

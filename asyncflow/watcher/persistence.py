@@ -162,8 +162,8 @@ class AckTracker:
     each ask is for it too: `asyncio.wait_for` makes a task for every event (Python 3.11).
     """
 
-    def __init__(self, keeping: JournalWriter) -> None:
-        self._keeping = keeping
+    def __init__(self, writer: JournalWriter) -> None:
+        self._writer = writer
         self._given: dict[asyncio.Task[Any] | None, Event] = {}
 
     def delivered(self, event: Event) -> None:
@@ -176,4 +176,4 @@ class AckTracker:
         if self._given:
             me = asyncio.current_task()
             done = [task for task in self._given if task is me or (task is not None and task.done())]
-            self._keeping.acknowledge([self._given.pop(task) for task in done])
+            self._writer.acknowledge([self._given.pop(task) for task in done])

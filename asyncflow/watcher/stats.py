@@ -73,17 +73,17 @@ class WatchCounters:
         self.abandoned: int = 0
         self.outcomes: Counter[str] = Counter()
         self.statuses: Counter[str] = Counter()
-        self.ledger: ReportBuilder = ReportBuilder()
+        self.builder: ReportBuilder = ReportBuilder()
 
     def reported(self, event: Event, key: tuple[str, str, str] | None = None) -> None:
         """Count an event; *key* is what is known of its job (service, kind and model) where the event may not tell."""
         match event:
             case Ended(job):
                 self.outcomes[job.outcome.value] += 1
-                self.ledger.ended(job)
+                self.builder.ended(job)
             case Abandoned(_, problem, job):
                 self.abandoned += 1
-                self.ledger.abandoned(problem, job, key)
+                self.builder.abandoned(problem, job, key)
             case Unreachable():
                 self.unreachable += 1
             case _:
@@ -116,7 +116,7 @@ class RunWindow:
     def report(self, tally: WatchCounters, running: int, captcha_prices: Mapping[str, float]) -> RunReport:
         """Return the report of the watch as it stands; *running* jobs are not over."""
         ended_at, starts = self._end or (self._wall_clock(), self._starts())
-        return tally.ledger.report(
+        return tally.builder.report(
             captcha_prices=captcha_prices,
             running=running,
             requests=None if starts is None or self._before is None else starts - self._before,

@@ -33,10 +33,10 @@ _PRIORITIES = tuple(Priority)
 class WorkerPool(Generic[W]):
     """A bounded pool of long-lived workers over one schedule: cost follows the rate of polls, not the number of jobs.
 
-    A worker takes a due job, pays the pacer for the request, awaits what *ask* returns for it, and tells *hear* what came, a
-    value or an `AsyncflowError`, with the time of the question, unless the job was discarded meanwhile. Where nothing is due, or
-    the budget says no, it parks; one timer for all wakes one of them when that changes. *give_up* is asked about a due job that
-    the budget holds back: it returns whether the job's time is over, and has then settled it.
+    A worker takes a due job, acquires a permit from the pacer, awaits *fetch*, and passes the answer to *on_answer* with the time
+    of the request: a value or an `AsyncflowError`. The answer for a job that was discarded meanwhile is dropped. While nothing
+    is due, or the pacer refuses, workers wait; one timer for all of them wakes one when that changes. *expire* is called for a
+    due job that the pacer holds back; it returns whether the job has timed out, and has then ended it.
 
     The pool records the outcome on the pacer; if the fetch uses the same pacer, it adopts the permit and records it instead.
     None as an answer means that no request was made.
@@ -48,17 +48,17 @@ class WorkerPool(Generic[W]):
         pacer: Pacer | None,
         concurrency: int,
         *,
-        ask: Callable[[W], Awaitable[object]],
-        hear: Callable[[W, object, float], None],
-        give_up: Callable[[W, float], bool],
+        fetch: Callable[[W], Awaitable[object]],
+        on_answer: Callable[[W, object, float], None],
+        expire: Callable[[W, float], bool],
     ) -> None:
         self.out: set[W] = set()
         self._schedule = schedule
         self._pacer = pacer
         self._concurrency = concurrency
-        self._ask = ask
-        self._hear_answer = hear
-        self._give_up = give_up
+        self._fetch = fetch
+        self._on_answer = on_answer
+        self._expire = expire
         self._sink: Emitter[Any] | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._workers = 0
@@ -134,7 +134,7 @@ class WorkerPool(Generic[W]):
 
     async def _work(self) -> None:
         # In one piece: each coroutine within another is paid for at every step of every poll.
-        pacer, out, hear, instant = self._pacer, self.out, self._hear_answer, 0
+        pacer, out, on_answer, instant = self._pacer, self.out, self._on_answer, 0
         payment: Permit | None = None
         while True:
             entry = self._take()
@@ -151,7 +151,7 @@ class WorkerPool(Generic[W]):
             prepaid.set(payment)
             try:
                 try:
-                    answer = await self._ask(entry)
+                    answer = await self._fetch(entry)
                 except AsyncflowError as error:
                     answer = error
                 finally:
@@ -163,7 +163,7 @@ class WorkerPool(Generic[W]):
                     else:
                         instant += 1
                 if entry.place is not None:
-                    hear(entry, answer, start)
+                    on_answer(entry, answer, start)
                 answer = None  # a worker that parks keeps no record alive
             finally:
                 out.discard(entry)
@@ -190,7 +190,7 @@ class WorkerPool(Generic[W]):
                 if not self._is_told and (self._idle or self._workers < self._concurrency):
                     self.wake_when_due()
                 return entry
-            if not self._give_up(entry, now):
+            if not self._expire(entry, now):
                 self._update_waiting(_PRIORITIES[entry.priority], entry.due)
                 self._schedule.reschedule(entry, entry.due, entry.priority)
                 self.wake_when_due(now + delay)

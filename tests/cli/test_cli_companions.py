@@ -79,10 +79,10 @@ class Busy(Addon):
 
 
 @asynccontextmanager
-async def session_of(job_ids: Sequence[str], *companions: Addon, service: Simulator) -> AsyncGenerator[WatchRunner]:
+async def session_of(job_ids: Sequence[str], *addons: Addon, service: Simulator) -> AsyncGenerator[WatchRunner]:
     async with AsyncClient(service.token, base_url=service.url, policy=fixed_interval(0.1)) as client:
         session = WatchRunner(client, WatchProgress(job_ids), fixed_interval(0.1), ("a test", ""))
-        session.companions = companions
+        session.addons = addons
         yield session
 
 

@@ -227,21 +227,21 @@ def test_sizes_are_written(number: float, text: str) -> None:
 
 
 @asynccontextmanager
-async def session_beside(companion: downloading.DownloadAddon, service: Simulator) -> AsyncGenerator[WatchRunner]:
+async def session_beside(addon: downloading.DownloadAddon, service: Simulator) -> AsyncGenerator[WatchRunner]:
     async with AsyncClient(service.token, base_url=service.url, policy=fixed_interval(0.1)) as client:
         session = WatchRunner(client, WatchProgress(), fixed_interval(0.1), ("a test", ""))
-        session.companions = [companion]
+        session.addons = [addon]
         yield session
 
 
 @pytest.mark.asyncio
 async def test_a_watch_waits_for_its_files_when_too_many_jobs_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloading, "_MOST_WAITING", 1)
-    companion = downloading.DownloadAddon(str(tmp_path), {})
-    async with Simulator(media_size=100_000) as simulator, session_beside(companion, simulator) as session:
+    addon = downloading.DownloadAddon(str(tmp_path), {})
+    async with Simulator(media_size=100_000) as simulator, session_beside(addon, simulator) as session:
         ids = simulator.seed_jobs(8, age=600, fate="success")
         await session.follow(ids, Times(), 10)
-        assert "files: 8 fetched" in plain(companion.summary_lines()[0])
+        assert "files: 8 fetched" in plain(addon.summary_lines()[0])
     assert session.code == ExitCode.SUCCEEDED
 
 
@@ -253,8 +253,8 @@ async def test_a_full_disk_ends_the_watch(most: int, tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(downloading, "_MOST_WAITING", most)
     monkeypatch.setattr(os, "writev", full)
-    companion = downloading.DownloadAddon(str(tmp_path), {})
-    async with Simulator() as simulator, session_beside(companion, simulator) as session:
+    addon = downloading.DownloadAddon(str(tmp_path), {})
+    async with Simulator() as simulator, session_beside(addon, simulator) as session:
         ids = simulator.seed_jobs(4, age=600, fate="success")
         with pytest.raises(DownloadError, match="no room left"):
             await session.follow(ids, Times(), 10)

@@ -61,10 +61,10 @@ def test_each_ending_counts_once_and_all_sums_are_those_of_the_groups() -> None:
 
 
 def test_a_job_that_was_given_up_without_a_record_counts_where_it_belongs_if_that_is_known() -> None:
-    ledger = ReportBuilder()
+    builder = ReportBuilder()
     for key in (None, ("google-flow", "video", "veo")):
-        ledger.take(Abandoned("e", ErrorInfo("not_found")), key)
-    assert [(group.service, group.kind, group.model) for group in ledger.report().groups] == [
+        builder.take(Abandoned("e", ErrorInfo("not_found")), key)
+    assert [(group.service, group.kind, group.model) for group in builder.report().groups] == [
         ("", "", ""),
         ("google-flow", "video", "veo"),
     ]
@@ -79,10 +79,10 @@ def test_durations_are_those_of_the_services_clock() -> None:
 
 
 def test_a_report_goes_through_json_and_back() -> None:
-    ledger = ReportBuilder()
+    builder = ReportBuilder()
     for event in ENDS:
-        ledger.take(event)
-    report = ledger.report(running=3, requests=70, polls=60, failed_polls=2, began_at=NOON, ended_at=NOON + timedelta(hours=1))
+        builder.take(event)
+    report = builder.report(running=3, requests=70, polls=60, failed_polls=2, began_at=NOON, ended_at=NOON + timedelta(hours=1))
     assert report.elapsed == 3600
     assert msgspec.json.decode(msgspec.json.encode(report), type=RunReport) == report
 

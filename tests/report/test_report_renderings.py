@@ -27,17 +27,17 @@ EMPTY = RunReport.from_events([])
 
 
 def run(jobs: int = 5, **models: str) -> RunReport:
-    ledger = ReportBuilder()
+    builder = ReportBuilder()
     missing = Media("video", "unresolved")
     for number in range(jobs):
         media = [OK, FAILED, missing] if number % 5 == 3 else [OK]
         record = job(f"{number}", "completed", *media, age=30 + number)
-        ledger.take(Ended(msgspec.structs.replace(record, captcha_attempts=2, captcha_failed_attempts=1, remaining_credits=50)))
+        builder.take(Ended(msgspec.structs.replace(record, captcha_attempts=2, captcha_failed_attempts=1, remaining_credits=50)))
     for name, model in models.items():
-        ledger.take(Ended(FlowJob(name, "failed", kind=model, model=model, failure=Failure(model))))
-    ledger.take(Abandoned("x", ErrorInfo("not_found")))
+        builder.take(Ended(FlowJob(name, "failed", kind=model, model=model, failure=Failure(model))))
+    builder.take(Abandoned("x", ErrorInfo("not_found")))
     later = NOON + timedelta(minutes=12)
-    return ledger.report(running=2, requests=40, polls=30, failed_polls=1, began_at=NOON, ended_at=later)
+    return builder.report(running=2, requests=40, polls=30, failed_polls=1, began_at=NOON, ended_at=later)
 
 
 def test_a_report_shows_itself_as_the_table_and_the_page() -> None:

@@ -143,8 +143,8 @@ async def test_a_worker_that_wakes_after_the_end_takes_nothing(is_paused: bool) 
 
     pacer, schedule = Pacer(), Schedule[WatchedJob]()
     schedule.add(WatchedJob("j1-a", now(), now(), now()), now())
-    crew = WorkerPool(schedule, pacer, 1, ask=poll, hear=lambda *_heard: None, give_up=lambda _entry, _now: False)
-    stop = crew.start(cast("Emitter[object]", Group()))
+    pool = WorkerPool(schedule, pacer, 1, fetch=poll, on_answer=lambda *_heard: None, expire=lambda _entry, _now: False)
+    stop = pool.start(cast("Emitter[object]", Group()))
     if is_paused:
         assert pacer.try_acquire(now(), Priority.INTERACTIVE) == 0
         pacer.throttled(now(), 60.0)

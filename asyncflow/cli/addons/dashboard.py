@@ -77,8 +77,8 @@ async def guarded(dashboard: Dashboard, address: Address) -> AsyncGenerator[str]
 class SessionSource:
     """A session, as a dashboard asks for it."""
 
-    def __init__(self, session: WatchRunner) -> None:
-        self._session = session
+    def __init__(self, runner: WatchRunner) -> None:
+        self._runner = runner
         self.is_over: bool = False
         self.take: Callable[..., None] = _forget
 
@@ -88,18 +88,18 @@ class SessionSource:
 
     def numbers(self) -> dict[str, Any]:
         """Return how many jobs are open, and when they will probably have ended."""
-        tally, stats = self._session.tally, self._session.stats()
+        tally, stats = self._runner.tally, self._runner.stats()
         end = None if stats is None else stats.expected_end_at
         watched = len(tally.running) + len(tally.unread)
         return {"watched": watched, "expected_end": None if end is None else round(end.timestamp())}
 
     def nudge(self, job_id: str) -> bool:
         """Ask about a job soon."""
-        return self._session.nudge(job_id)
+        return self._runner.nudge(job_id)
 
     def is_silent(self, job_id: str) -> bool:
         """Return whether the last read of a job failed."""
-        return job_id in self._session.tally.silent
+        return job_id in self._runner.tally.silent
 
     async def refresh(self, model: object) -> None:
         """Do nothing: what is new is told."""
@@ -121,17 +121,17 @@ class DashboardAddon(Addon):
         self._link = ""
 
     @asynccontextmanager
-    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:
         """Serve the page while the block lasts."""
-        self._source = source = SessionSource(session)
-        name, what = session.title
+        self._source = source = SessionSource(runner)
+        name, what = runner.title
 
         def make(**options: Any) -> Dashboard:  # noqa: ANN401 - those of Dashboard
-            return asyncflow.Dashboard(source, session.client, **options)
+            return asyncflow.Dashboard(source, runner.client, **options)
 
         dashboard = page_at(make, self._address, is_acting=self._is_acting, title=what or name)
-        if session.journal is not None:
-            await dashboard.recall(session.journal)
+        if runner.journal is not None:
+            await dashboard.recall(runner.journal)
         async with guarded(dashboard, self._address) as self._link:
             complain(f"the page is at {self._link}")
             yield

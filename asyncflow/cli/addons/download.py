@@ -166,15 +166,15 @@ class DownloadAddon(Addon):
         self._held: dict[str, Event] = {}
         self._speed = RateMeter()
         self._room = asyncio.Event()
-        self._session: WatchRunner
+        self._runner: WatchRunner
         self._downloader: Downloader
 
     @asynccontextmanager
-    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:
         """Fetch while the block lasts; what is unfinished then is gone on with another time."""
-        self._session = session
+        self._runner = runner
         self._speed.start(asyncio.get_running_loop().time())
-        self._downloader = session.client.downloader(self._folder, keep_open=True, on_done=self._done, **self._options)
+        self._downloader = runner.client.downloader(self._folder, keep_open=True, on_done=self._done, **self._options)
         async with self._downloader:
             yield
 
@@ -182,7 +182,7 @@ class DownloadAddon(Addon):
         """Begin with the files of what has ended; raises what has ended the downloads: the folder takes no more, say."""
         for event in events:
             if isinstance(event, Ended) and event.job.media and event.job.job_id not in self._held:
-                self._session.defer_ack(event)
+                self._runner.defer_ack(event)
                 self._held[event.job.job_id] = event
                 self._downloader.add(event.job)
         while len(self._downloader) > _MOST_WAITING and self._downloader.failure is None:
@@ -224,7 +224,7 @@ class DownloadAddon(Addon):
         event = self._held.pop(done.job_id, None)
         # What another try may get is left for the next watch on the same journal.
         if event is not None and not any(problem.transient or problem.reason in _PASSING for problem in done.problems):
-            self._session.ack(event)
+            self._runner.ack(event)
 
 
 def _make(flags: Mapping[str, Any]) -> DownloadAddon | None:

@@ -57,14 +57,14 @@ class StoreAddon(Addon):
         self._place = ""
 
     @asynccontextmanager
-    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:
         """Open the store for the time of the watch."""
-        if session.journal is not None:
+        if runner.journal is not None:
             raise CommandExit("--store and --journal do the same: give one of them", ExitCode.USAGE)
         async with open_store(self._url, self._queue) as store:
             self._place = f"queue {one_line(self._queue)} at {one_line(store.place)}"
-            session.others_poll = True
-            session.source = lambda job_ids, times, _: store.watch(job_ids, timeout=times.watch)
+            runner.others_poll = True
+            runner.source = lambda job_ids, times, _: store.watch(job_ids, timeout=times.watch)
             yield
 
     def live_lines(self) -> list[Line]:

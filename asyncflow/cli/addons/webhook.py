@@ -63,7 +63,7 @@ class WebhookAddon(Addon):
     def __init__(self, address: Address, public_url: str | None) -> None:
         self._address = address
         self._public_url = public_url
-        self._session: WatchRunner | None = None
+        self._runner: WatchRunner | None = None
         given = os.environ.get(_SECRET)
         self._secret = given if given is not None else secrets.token_urlsafe(24)
         try:
@@ -74,9 +74,9 @@ class WebhookAddon(Addon):
             raise CommandExit("say with --public-url where callbacks find this machine", ExitCode.USAGE)
 
     @asynccontextmanager
-    async def run(self, session: "WatchRunner") -> AsyncGenerator[None]:
+    async def run(self, runner: "WatchRunner") -> AsyncGenerator[None]:
         """Receive callbacks while the block lasts."""
-        self._session = session
+        self._runner = runner
         host, port = self._address
         async with AsyncExitStack() as stack:
             try:
@@ -92,7 +92,7 @@ class WebhookAddon(Addon):
         return [[(_tell(self._receiver.stats()), "dim")]]
 
     def _nudge(self, job_id: str) -> bool:
-        return self._session is not None and self._session.nudge(job_id)
+        return self._runner is not None and self._runner.nudge(job_id)
 
 
 def _make(flags: Mapping[str, Any]) -> WebhookAddon | None:

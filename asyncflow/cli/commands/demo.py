@@ -87,11 +87,11 @@ def demo(
         async with simulator.Simulator(speed=speed, seed=seed, faults=demo_faults(faults, speed)) as service:
             policy = demo_policy(speed)
             async with asyncflow.AsyncClient(service.token, base_url=service.url, policy=policy) as client:
-                session = WatchRunner(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
+                runner = WatchRunner(client, tally, policy, ("asyncflow demo", count(jobs, "simulated job")))
                 verdicts = DemoAudit(service, created(service, jobs, tally, _ARRIVAL / speed))
-                session.feeds = feeds(session, as_json=as_json, no_color=no_color)
-                session.companions = [verdicts, *filter(None, [WEB.make(flags)])]
-                await session.follow([], Times(), concurrency=100)
+                runner.feeds = feeds(runner, as_json=as_json, no_color=no_color)
+                runner.addons = [verdicts, *filter(None, [WEB.make(flags)])]
+                await runner.follow([], Times(), concurrency=100)
             return verdicts.exit_code
 
     try:
@@ -127,15 +127,15 @@ async def created(service: simulator.Simulator, jobs: int, tally: WatchProgress,
         await asyncio.sleep(max(start + seconds * (first + _GROUP) / jobs - asyncio.get_running_loop().time(), 0))
 
 
-def feeds(session: WatchRunner, *, as_json: bool, no_color: bool) -> list[Renderer]:
-    """Return where the events of *session* go."""
+def feeds(runner: WatchRunner, *, as_json: bool, no_color: bool) -> list[Renderer]:
+    """Return where the events of *runner* go."""
     if not as_json:
         if is_live(sys.stdout):
-            return [live_feed(sys.stdout, session.picture, no_color=no_color)]
-        return [ProgressRenderer(OutputStream(sys.stdout), session.progress)]
+            return [live_feed(sys.stdout, runner.picture, no_color=no_color)]
+        return [ProgressRenderer(OutputStream(sys.stdout), runner.progress)]
     json = JsonRenderer(OutputStream(sys.stdout))
     if is_live(sys.stderr) and not sys.stdout.isatty():
-        return [json, live_feed(sys.stderr, session.picture, no_color=no_color)]
+        return [json, live_feed(sys.stderr, runner.picture, no_color=no_color)]
     return [json, SummaryRenderer(OutputStream(sys.stderr))]
 
 

@@ -122,7 +122,7 @@ def _is_journal(source: str) -> bool:
 
 
 def _of_journal(name: str, prices: Mapping[str, float]) -> RunReport:
-    ledger, times, running = ReportBuilder(), list[datetime](), 0
+    builder, times, running = ReportBuilder(), list[datetime](), 0
     for entry in Journal(name).entries():
         for time in (entry.added_at, entry.changed_at):
             if time is not None:
@@ -130,9 +130,9 @@ def _of_journal(name: str, prices: Mapping[str, float]) -> RunReport:
         if entry.event is None or entry.state == "watched":
             running += 1
         else:
-            ledger.take(entry.event, key_of(entry.job_id))
+            builder.take(entry.event, key_of(entry.job_id))
     began_at, ended_at = times or (None, None)
-    return ledger.report(captcha_prices=prices, running=running, began_at=began_at, ended_at=ended_at)
+    return builder.report(captcha_prices=prices, running=running, began_at=began_at, ended_at=ended_at)
 
 
 def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
@@ -140,7 +140,7 @@ def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
 
     An ending that was told again counts once, and a job that the next watch took up is not given up.
     """
-    ledger, ended, open_ids, given_up = ReportBuilder(), set[str](), set[str](), dict[str, Event]()
+    builder, ended, open_ids, given_up = ReportBuilder(), set[str](), set[str](), dict[str, Event]()
     for event in _events(source):
         job_id = event.key[0]
         if job_id in ended:
@@ -148,15 +148,15 @@ def _of_events(source: str, prices: Mapping[str, float]) -> RunReport:
         open_ids.discard(job_id)
         given_up.pop(job_id, None)
         if event.type == "ended":
-            ledger.take(event)
+            builder.take(event)
             ended.add(job_id)
         elif event.type == "abandoned":
             given_up[job_id] = event
         else:
             open_ids.add(job_id)
     for job_id, event in given_up.items():
-        ledger.take(event, key_of(job_id))
-    return ledger.report(captcha_prices=prices, running=len(open_ids))
+        builder.take(event, key_of(job_id))
+    return builder.report(captcha_prices=prices, running=len(open_ids))
 
 
 def _events(source: str) -> Iterator[Event]:

@@ -29,7 +29,7 @@ from asyncflow.cli.watch_runner import heard, run
 
 __all__ = ["submit"]
 
-_BESIDE = tuple(companion for companion in COMPANIONS if companion is not STORING)
+_BESIDE = tuple(addon for addon in COMPANIONS if addon is not STORING)
 """What may run beside the watch that follows; that one has a journal, and no store therefore."""
 _NO_JOURNAL = "without one, the ids of the jobs are printed by --json alone"
 
@@ -45,8 +45,8 @@ class SubmitFlags(TypedDict):
 
 def _watch_options(command: Any) -> Any:  # noqa: ANN401 - click's decorators
     """Add the options of what may run beside the watch that follows."""
-    for companion in reversed(_BESIDE):
-        for option in reversed(companion.options):
+    for addon in reversed(_BESIDE):
+        for option in reversed(addon.options):
             command = option(command)
     return command
 
@@ -115,7 +115,7 @@ def submit(
     MANIFEST is a file of JSON lines or CSV, - for standard input.
     """
     # All are made, not only the first, so that what they refuse is refused before anything is paid for.
-    beside = [companion.make(watching) for companion in _BESIDE]
+    beside = [addon.make(watching) for addon in _BESIDE]
     # Whoever wants something beside the watch wants the watch.
     is_watched = is_watched or any(beside)
     if not is_watched:

@@ -76,13 +76,13 @@ def wait(
 
     async def main() -> ExitCode:
         async with open_client(policy=policy) as client:
-            session = WatchRunner(client, tally, policy, ("asyncflow wait", f"{count(len(job_ids), 'job')} at {host()}"))
+            runner = WatchRunner(client, tally, policy, ("asyncflow wait", f"{count(len(job_ids), 'job')} at {host()}"))
             outlet = OutputStream(sys.stdout)
-            inner: Renderer = JsonRenderer(outlet) if as_json else ChangeRenderer(outlet, session.kind_of, datetime.now)
-            session.feeds = [] if quiet else [UntilRenderer(inner, until)]
-            session.companions = [UntilAddon(until, is_hasty=fail_fast)]
-            await session.follow(job_ids, Times(watch=timeout), concurrency=100)
-        return session.code
+            inner: Renderer = JsonRenderer(outlet) if as_json else ChangeRenderer(outlet, runner.kind_of, datetime.now)
+            runner.feeds = [] if quiet else [UntilRenderer(inner, until)]
+            runner.addons = [UntilAddon(until, is_hasty=fail_fast)]
+            await runner.follow(job_ids, Times(watch=timeout), concurrency=100)
+        return runner.code
 
     try:
         return run(main)
@@ -112,21 +112,21 @@ class UntilAddon(Addon):
     def __init__(self, until: str, *, is_hasty: bool) -> None:
         self._until = until
         self._is_hasty = is_hasty
-        self._session: WatchRunner
+        self._runner: WatchRunner
 
     @asynccontextmanager
-    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
+    async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:
         """Note the session."""
-        self._session = session
+        self._runner = runner
         yield
 
     async def on_events(self, events: Sequence[Event]) -> None:
         """Let go of the jobs that have begun, and end at a bad end."""
         for event in events:
             if isinstance(event, Changed) and has_arrived(event, self._until):
-                self._session.discard(event.job.job_id)
+                self._runner.discard(event.job.job_id)
             elif self._is_hasty and is_bad(event):
-                raise CommandExit(f"{' '.join(change_line(event).split())}; {what_runs(self._session.tally)}", self._session.code)
+                raise CommandExit(f"{' '.join(change_line(event).split())}; {what_runs(self._runner.tally)}", self._runner.code)
 
 
 def has_arrived(event: Event, until: str) -> bool:

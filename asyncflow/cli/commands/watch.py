@@ -58,7 +58,7 @@ def watch_options(command: F) -> F:
         ),
         click.option("--rate", type=POSITIVE, metavar="N", help="At most N requests a second."),
         click.option("--concurrency", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Requests at a time."),
-        *(option for companion in COMPANIONS for option in companion.options),
+        *(option for addon in COMPANIONS for option in addon.options),
         quiet_option,
         color_option,
     )
@@ -110,11 +110,11 @@ def watch(
 
 
 def follow(
-    job_ids: Sequence[str], kept: ResumeState | None, name: str, flags: WatchFlags, *, companions: Sequence[Addon] = ()
+    job_ids: Sequence[str], kept: ResumeState | None, name: str, flags: WatchFlags, *, addons: Sequence[Addon] = ()
 ) -> int:
     """Watch *job_ids*, and what *kept* holds, to the end; return the exit code. *name* is the command's.
 
-    Beside it run *companions*, and those that *flags* ask for.
+    Beside it run *addons*, and those that *flags* ask for.
     """
     all_ids = list(dict.fromkeys((*(kept.job_ids if kept is not None else ()), *job_ids)))
     tally = WatchProgress(all_ids)
@@ -122,16 +122,16 @@ def follow(
         kept.count_in(tally)
     learned = PollPolicy() if flags["listen"] is None else webhook_fallback(PollPolicy())
     policy = fixed_interval(flags["interval"]) if flags["interval"] is not None else learned
-    asked_for = (made for companion in COMPANIONS if (made := companion.make(flags)) is not None)
+    asked_for = (made for addon in COMPANIONS if (made := addon.make(flags)) is not None)
 
     async def main() -> ExitCode:
         async with open_client(rate=flags["rate"], concurrency=flags["concurrency"], policy=policy) as client:
-            session = WatchRunner(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
-            session.feeds = feeds(session, as_json=flags["as_json"], quiet=flags.get("quiet", False), no_color=flags["no_color"])
-            session.journal = None if kept is None else kept.journal
-            session.companions = [*companions, *asked_for]
-            await session.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
-        return session.code
+            runner = WatchRunner(client, tally, policy, (name, f"{count(len(all_ids), 'job')} at {host()}"))
+            runner.feeds = feeds(runner, as_json=flags["as_json"], quiet=flags.get("quiet", False), no_color=flags["no_color"])
+            runner.journal = None if kept is None else kept.journal
+            runner.addons = [*addons, *asked_for]
+            await runner.follow(job_ids, Times(flags["timeout"], flags["job_timeout"]), flags["concurrency"])
+        return runner.code
 
     try:
         return run(main)
@@ -143,16 +143,16 @@ def follow(
             kept.warn()
 
 
-def feeds(session: WatchRunner, *, as_json: bool, quiet: bool, no_color: bool) -> list[Renderer]:
-    """Return where the events of *session* go: JSON to standard output alone, words to where there is room for them."""
+def feeds(runner: WatchRunner, *, as_json: bool, quiet: bool, no_color: bool) -> list[Renderer]:
+    """Return where the events of *runner* go: JSON to standard output alone, words to where there is room for them."""
     if quiet:
         return [JsonRenderer(OutputStream(sys.stdout))] if as_json else []
     if not as_json:
         if is_live(sys.stdout):
-            return [live_feed(sys.stdout, session.picture, no_color=no_color)]
-        return [ChangeRenderer(OutputStream(sys.stdout), session.kind_of, datetime.now)]
+            return [live_feed(sys.stdout, runner.picture, no_color=no_color)]
+        return [ChangeRenderer(OutputStream(sys.stdout), runner.kind_of, datetime.now)]
     json = JsonRenderer(OutputStream(sys.stdout))
     # A picture between JSON lines on one terminal would be neither.
     if is_live(sys.stderr) and not sys.stdout.isatty():
-        return [json, live_feed(sys.stderr, session.picture, no_color=no_color)]
+        return [json, live_feed(sys.stderr, runner.picture, no_color=no_color)]
     return [json, SummaryRenderer(OutputStream(sys.stderr))]

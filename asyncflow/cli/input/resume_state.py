@@ -24,11 +24,11 @@ class ResumeState:
         self._is_optional = is_optional
         self.job_ids: dict[str, None] = {}
         self._told: list[Event] = []
-        self._ledger = ReportBuilder()
+        self._builder = ReportBuilder()
         for entry in entries:
             self.job_ids[entry.job_id] = None
             if entry.state == "handled" and entry.event is not None:
-                self._ledger.take(entry.event, key_of(entry.job_id))
+                self._builder.take(entry.event, key_of(entry.job_id))
                 self._told.append(_without_record(entry.event))
 
     def count_in(self, tally: WatchProgress) -> None:
@@ -38,7 +38,7 @@ class ResumeState:
             tally.apply(event, 0.0, now)
         self._told.clear()
         # Made of the whole records: what was cut off of them to count here tells who was paid for captchas.
-        tally.ledger = self._ledger
+        tally.builder = self._builder
 
     def warn(self) -> None:
         """Say that the journal has failed, if it has and the watch went on all the same."""

@@ -64,7 +64,7 @@ class WatchProgress:
         self.failures: int = 0
         self.timed_out: int = 0
         self.lost: int = 0
-        self.ledger: ReportBuilder = ReportBuilder()
+        self.builder: ReportBuilder = ReportBuilder()
         self._by_age: list[tuple[float, int, RunningJobs]] = []
         self._order = count()
         self._given_up: dict[str, str] = {}
@@ -99,7 +99,7 @@ class WatchProgress:
             case Ended(job):
                 self._leave(job.job_id)
                 self._end(job.kind, job.outcome)
-                self.ledger.ended(job)
+                self.builder.ended(job)
                 if job.outcome in _BAD and (reason := reason_of(job)):
                     self.reasons[reason] += 1
                 kind = self._kind(job.kind)
@@ -137,7 +137,7 @@ class WatchProgress:
         running = self._leave(job_id)
         key = key_of(job_id) if running is None else (running.service, running.kind, running.model)
         kind = key[1] if job is None else job.kind
-        self.ledger.abandoned(problem, job, key)
+        self.builder.abandoned(problem, job, key)
         self._given_up[job_id] = kind
         if len(self._given_up) > _MOST_GIVEN_UP:
             del self._given_up[next(iter(self._given_up))]

@@ -1,7 +1,7 @@
 """Where the events of a watch go: JSON lines, lines of text, now and then a line, or a picture on a terminal.
 
-Each renderer has `render`, called with the events that have come since the last time, and `render_summary`, called with the summary when
-the watch has run to its end. `LiveRenderer` is painted by a timer, so that it moves while nothing happens.
+Each renderer has `render`, called with the events that have come since the last time, and `render_summary`, called with the
+summary when the watch has run to its end. `LiveRenderer` is painted by a timer, so that it moves while nothing happens.
 """
 
 import asyncio

@@ -24,7 +24,7 @@ def summary(tally: WatchProgress, gauges: LiveMetrics | None, elapsed: float) ->
     if tally.done > 1:
         lines += [[], *_table(tally)]
     lines += [[], *_reasons(tally)] if tally.reasons else []
-    worth = _worth(tally.ledger.report()) if tally.done > 1 else []
+    worth = _worth(tally.builder.report()) if tally.done > 1 else []
     requests = [] if gauges is None else [_requests(tally, gauges, elapsed)]
     return [*lines, [], *worth, *requests]
 
