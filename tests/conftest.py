@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,3 +56,8 @@ def no_secret_is_logged() -> Generator[LogWatch]:
     ours.setLevel(level)
     root.removeHandler(watch)
     assert watch.leaks == []
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two workers per core: most tests wait most of the time."""
+    return 2 * (os.cpu_count() or 1)

@@ -23,6 +23,8 @@ from asyncflow import Journal
 if TYPE_CHECKING:
     from asyncflow.simulator import Simulator
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["simulator"]
 
 COMMAND = Path(sys.executable).with_name("asyncflow")

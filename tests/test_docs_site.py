@@ -17,6 +17,8 @@ import asyncflow
 from asyncflow import simulator, telemetry, testing
 from asyncflow.contrib import opentelemetry, prometheus
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 MODULES = (asyncflow, simulator, telemetry, testing, opentelemetry, prometheus)
 PUBLIC = [f"{module.__name__}.{name}" for module in MODULES for name in module.__all__]

@@ -13,6 +13,10 @@ from test_pytest_plugin import ALONE
 if TYPE_CHECKING:
     from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PAGE = "\n\n".join(block.text for block in BLOCKS if block.page == "docs/testing.md" and block.language == "python")
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from asyncflow import AsyncClient
     from asyncflow.simulator import Simulator, SimulatorThread
 
+pytestmark = pytest.mark.slow
+
 PLAIN = """
 import asyncio
 import os

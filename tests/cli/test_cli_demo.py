@@ -14,6 +14,8 @@ from asyncflow.simulator import Faults
 if TYPE_CHECKING:
     from cli_processes import Command, Start
 
+pytestmark = pytest.mark.slow
+
 FAST = ["--jobs", "40", "--speed", "100"]
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import click
 
+pytestmark = pytest.mark.slow
+
 IS_LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 # These serve until they are stopped: tests of their own start them as processes.
 SERVERS = re.compile(r"asyncflow (?:simulate|worker|dashboard|store)\b|--web\b|--store\b")

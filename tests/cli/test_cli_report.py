@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from asyncflow.simulator import SimulatorThread
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_events_of_watches_that_went_on_with_each_other_count_each_job_once(
     command: Command, service: SimulatorThread, tmp_path: Path

@@ -16,6 +16,8 @@ from asyncflow.simulator import SimulatorThread
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 COUNT, SEEDS = (300, range(6)) if is_long() else (60, range(1))
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from asyncflow.cli.output.live_view import Line
     from asyncflow.simulator import SimulatorThread
 
+pytestmark = pytest.mark.slow
+
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from asyncflow.simulator import SimulatorThread
 
+pytestmark = pytest.mark.slow
+
 LINK = re.compile(r"(http://127\.0\.0\.1:\d+/)#([\w-]{32}|of-my-own-and-long)\n")
 JOB_ID = "j1104093012448120573v-u40417-email:jo-ann@example.com-bot:google-flow"
 KEY = {"ASYNCFLOW_WEB_TOKEN": "of-my-own-and-long"}

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
     from asyncflow.simulator import JobTruth, MediaTruth
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 COUNT = 300 if is_long() else 30
 WEATHER = msgspec.structs.replace(
     FAULTS,

@@ -18,7 +18,7 @@ from asyncflow.simulator import Faults, Simulator
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 

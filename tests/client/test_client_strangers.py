@@ -31,7 +31,7 @@ from asyncflow.simulator import Faults, Simulator
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 PAGE = b"<!DOCTYPE html><html><head><title>Welcome, jo-ann+flow@example.com</title></head><body>hello</body></html>"
 HTML = {"Content-Type": "text/html"}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from cluster_engines import Engine
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "hunter2-and-more"
 
 

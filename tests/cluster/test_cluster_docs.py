@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from cluster_engines import Engine
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and "asyncflow.cluster" in block.text]
 TERMINALS = [block for block in BLOCKS if block.page == "docs/cluster.md" and block.language == "sh" and "pip" not in block.text]
 SHORT = [block for block in BLOCKS if block.page != "docs/cluster.md" and "--store" in block.text and block.language == "sh"]

@@ -21,7 +21,7 @@ from asyncflow.cluster import RedisStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 IS_LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 ALL = FAILURES | LONG_FAILURES if IS_LONG else FAILURES

@@ -12,6 +12,8 @@ from cluster_network import CABLES, CUT, obstacle, play_cut, summary
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 # Where no network can be cut the summary of the run says so, see conftest.py.
 if os.environ.get("ASYNCFLOW_LONG") and not obstacle():
 

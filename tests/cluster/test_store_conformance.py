@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from asyncflow import Event
     from asyncflow.cluster import Delivery, StoreWatch
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 
 # -- jobs ----------------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from asyncflow.cluster import StoreWatch
     from asyncflow.cluster.store import ClaimBatch, PollReport
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
 
 class Service:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from asyncflow import DownloadProgress, MediaFile
 
+pytestmark = pytest.mark.slow
+
 LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 BAD_HOST = Faults(kinds=("media",), latency=(0.0, 0.02), server_error=0.05, reset=0.05, reset_midway=0.15, truncate=0.1)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 ROUNDS = 1000 if os.environ.get("ASYNCFLOW_LONG") else 120
 FAULTS = Faults(latency=(0.0, 0.004), reset=0.1, garble=0.05, truncate=0.05, hang=0.02, slow=0.05, slow_seconds=0.02)

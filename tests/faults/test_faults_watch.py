@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from asyncflow import JobWatcher
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
 
 LONG = bool(os.environ.get("ASYNCFLOW_LONG"))
 COUNT = 600 if LONG else 30

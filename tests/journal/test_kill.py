@@ -15,13 +15,13 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 from asyncflow.events import Abandoned, Ended, Event
 from asyncflow.journal import Journal
 from asyncflow.simulator import SimulatorThread
 
-if TYPE_CHECKING:
-    import pytest
+pytestmark = pytest.mark.slow
 
 KILLS = 100 if os.environ.get("ASYNCFLOW_LONG") else 10
 JOBS_A_ROUND = 12

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 EMAIL = "jo-ann+flow@example.com"
 FLOW_ID = f"j1104093012448120573v-u1234-email:{EMAIL}-bot:google-flow"
 MUSIC_ID = f"job:0f1e2d3c-4b5a-4678-9abc-def012345678-user:1234-{EMAIL}-bot:flowmusic"

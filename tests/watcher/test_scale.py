@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from asyncflow.records import Job
 
+pytestmark = pytest.mark.slow
+
 IDS = [f"j{number}" for number in range(1000)]
 UPDATED = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -19,6 +19,8 @@ from asyncflow import UsageError, WebhookReceiver
 if TYPE_CHECKING:
     from asyncflow.webhook import CallbackResponse
 
+pytestmark = pytest.mark.slow
+
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("20[0-7]-wh-*.json"))
 GOOD = f"/asyncflow/{SECRET}"
 

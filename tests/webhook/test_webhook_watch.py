@@ -27,6 +27,8 @@ from asyncflow.testing import call_later, now, run
 if TYPE_CHECKING:
     from asyncflow import Policy
 
+pytestmark = pytest.mark.slow
+
 HOUR = 3600.0
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 
