@@ -23,7 +23,7 @@ _ADVICE = {
     "payment_required": "see your subscription at useapi.net",
     "insufficient_credits": "see your credits at useapi.net",
 }
-# What a help text meets on its way into a file; everything else is written by an `Outlet`.
+# What a help text meets on its way into a file; everything else is written by an `OutputStream`.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _STRANGE = {
     "decode_error": "no record in its answer",

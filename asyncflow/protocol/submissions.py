@@ -25,18 +25,18 @@ __all__ = ["PreparedSubmit", "SubmitRequest", "is_ambiguous", "order_of"]
 _LONGEST_KEY = 200
 
 
-class _Endpoint(NamedTuple):
+class _SubmitEndpoint(NamedTuple):
     """How an endpoint is asked to answer before the work is done (a field and its value), and whether it takes a replyRef."""
 
     later: tuple[str, object] | None
     has_reply_ref: bool
 
 
-_AFTERWARDS = _Endpoint(("async", True), has_reply_ref=True)
-_IN_MODE = _Endpoint(("mode", "async"), has_reply_ref=True)
-_AT_ONCE = _Endpoint(None, has_reply_ref=True)
+_AFTERWARDS = _SubmitEndpoint(("async", True), has_reply_ref=True)
+_IN_MODE = _SubmitEndpoint(("mode", "async"), has_reply_ref=True)
+_AT_ONCE = _SubmitEndpoint(None, has_reply_ref=True)
 # An endpoint that is not listed below refuses, for all we know, what it does not document.
-_UNKNOWN = _Endpoint(None, has_reply_ref=False)
+_UNKNOWN = _SubmitEndpoint(None, has_reply_ref=False)
 _ENDPOINTS = {
     "google-flow/videos": _AFTERWARDS,
     "google-flow/videos/extend": _AFTERWARDS,
