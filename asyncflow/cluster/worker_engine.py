@@ -13,9 +13,10 @@ from asyncflow.cluster.lease import Lease, leased
 from asyncflow.cluster.store import WorkerStats
 from asyncflow.cluster.store_client import StoreClient
 from asyncflow.errors import RateLimitedError
+from asyncflow.events import Changed
 from asyncflow.pacing import Priority
 from asyncflow.polling import Schedule
-from asyncflow.watcher.decisions import Judge
+from asyncflow.watcher.decisions import Decision, DecisionRules
 from asyncflow.watcher.forecast import Forecast
 from asyncflow.watcher.stats import WatchCounters
 from asyncflow.watcher.worker_pool import WorkerPool
@@ -25,12 +26,10 @@ if TYPE_CHECKING:
 
     from asyncflow.cluster.store import ClaimBatch, StoreStatus, WatchStore
     from asyncflow.cluster.worker import JobReader
-    from asyncflow.errors import AsyncflowError
-    from asyncflow.events import Event
-    from asyncflow.polling import Key, Policy
+    from asyncflow.polling import Policy
     from asyncflow.records import Job
     from asyncflow.stream import Emitter
-    from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
+    from asyncflow.watcher.watched_job import JobTimeouts
 
 __all__ = ["WorkerConfig", "WorkerEngine"]
 
@@ -60,7 +59,7 @@ class WorkerConfig:
 
 
 class WorkerEngine:
-    """The runner of a worker, and the desk of its judge."""
+    """The runner of a worker: it claims jobs, polls them and reports what was decided."""
 
     def __init__(self, settings: WorkerConfig) -> None:
         self._settings = settings
@@ -68,19 +67,16 @@ class WorkerEngine:
         self._margin = min(settings.lease * _MARGIN, 1.0)
         self._schedule: Schedule[Lease] = Schedule()
         self._tally = WatchCounters()
-        self._judge = Judge(
-            self,
+        self._rules = DecisionRules(
             settings.policy,
             limits=settings.limits,
             forecast=Forecast(settings.policy, self._wall_clock, None),
-            tally=self._tally,
             wall_clock=self._wall_clock,
             max_failures=settings.max_failures,
         )
         self._pool = WorkerPool(
             self._schedule, self._pacer, settings.concurrency, fetch=self._ask, on_answer=self._hear, expire=self._lapse
         )
-        self._event: Event | None = None
         self._low = 0
         self._was_short = False
         self._is_draining = self._is_drained = False
@@ -241,42 +237,27 @@ class WorkerEngine:
         if isinstance(answer, RateLimitedError) and answer.status is not None:
             self._throttled += 1
             self._store.pause_all(answer.retry_after or 1.0)
-        self._judge.hear(lease, answer, self._loop.time())
+        self._tally.polls += 1
+        self._carry_out(lease, self._rules.decide(lease, answer, self._loop.time()))
 
-    # -- what the judge concludes ----------------------------------------------------------------------------------------
-
-    def tell(self, event: Event, entry: WatchedJob) -> None:
-        """Keep an event for the report: an answer has one at most."""
-        self._tally.reported(event, entry.key)
-        self._event = event
-
-    def again(self, entry: WatchedJob, at: float, priority: int) -> None:  # noqa: ARG002 - the store goes by due times
-        """Report a job that goes on."""
-        self._conclude(entry, max(at - self._loop.time(), 0.0))
-
-    def over(self, entry: WatchedJob) -> None:
-        """Report a job that is over."""
-        self._conclude(entry, None)
-
-    def _conclude(self, entry: WatchedJob, pause: float | None) -> None:
-        if isinstance(entry, Lease):
-            self._schedule.discard(entry.job_id)
-            event, self._event = self._event, None
-            self._store.report(entry, pause, event)
-
-    def refused(self, error: AsyncflowError) -> None:
-        """End with an error that concerns all jobs."""
-        self._sink.fail(error)
-
-    def met(self, entry: WatchedJob, job: Job) -> None:
-        """Nothing is estimated here."""
-
-    def ends(self, entry: WatchedJob, job: Job) -> None:
-        """Nothing is warned of here."""
-
-    def learned(self, key: Key, duration: float) -> None:
-        """Tell the other workers; the last report is that of this very job."""
-        self._store.report_duration(key, duration)
+    def _carry_out(self, lease: Lease, decision: Decision) -> None:
+        if decision.fatal is not None:
+            self._sink.fail(decision.fatal)
+            return
+        if decision.is_failed_poll:
+            self._tally.failed_polls += 1
+        for event in decision.events:
+            if type(event) is Changed:
+                self._tally.moved(event.previous, event.job.status)
+            self._tally.reported(event, lease.key)
+        self._schedule.discard(lease.job_id)
+        pause = None if decision.next_poll_at is None else max(decision.next_poll_at - self._loop.time(), 0.0)
+        # A report carries one event. Where a job has changed and timed out at once, that is its end.
+        self._store.report(lease, pause, decision.events[-1] if decision.events else None)
+        if decision.duration is not None:
+            self._settings.policy.learn(*decision.duration)
+            # The other workers learn it too; the last report is that of this very job.
+            self._store.report_duration(*decision.duration)
 
     # -- how it goes -----------------------------------------------------------------------------------------------------
 

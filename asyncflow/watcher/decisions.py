@@ -1,14 +1,14 @@
-"""What an answer means for the job that was asked about: what is told of it, and when it is asked about again.
+"""Decisions: what an answer means for the job that was polled, as a value that an engine carries out.
 
-Pure: no I/O, no asyncio; the clocks are given. Whoever polls, be it a watch of this process or a worker of a cluster, has it
-decided here.
+Pure: no I/O, no asyncio; the clocks are given. The watch engine of a process and the worker engine of a cluster follow the same
+rules.
 """
 
 from __future__ import annotations
 
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from asyncflow.errors import AsyncflowError, AuthenticationError, DecodeError, UsageError
 from asyncflow.events import Abandoned, Changed, Ended, ErrorInfo, Unreachable
@@ -21,167 +21,134 @@ if TYPE_CHECKING:
 
     from asyncflow.events import Event
     from asyncflow.watcher.forecast import Forecast
-    from asyncflow.watcher.stats import WatchCounters
     from asyncflow.watcher.watched_job import JobTimeouts, WatchedJob
 
-__all__ = ["Desk", "Judge"]
+__all__ = ["Decision", "DecisionRules"]
 
 
-class Desk(Protocol):
-    """Where conclusions go. For each answer there is one call of `again` or of `over`, the last of all; or one of `refused`."""
+class Decision(NamedTuple):
+    """What follows from an answer. Without *next_poll_at* the job is done, unless *fatal* ends the whole watch.
 
-    def tell(self, event: Event, entry: WatchedJob, /) -> None:
-        """Tell the consumers."""
-        ...
+    *events* are to be emitted in their order, at most one of them terminal. *next_poll_at* is on the loop's clock. *first_seen*
+    is the first record of a running job, *last_seen* the record of one that has ended. *duration* is what the policy is to learn.
+    """
 
-    def again(self, entry: WatchedJob, at: float, priority: int, /) -> None:
-        """Ask about the job again at that time."""
-        ...
-
-    def over(self, entry: WatchedJob, /) -> None:
-        """Ask no more: its `Ended` or `Abandoned` has been reported."""
-        ...
-
-    def refused(self, error: AsyncflowError, /) -> None:
-        """Ask about no job any more: the refusal concerns all of them."""
-        ...
-
-    def met(self, entry: WatchedJob, job: Job, /) -> None:
-        """Take note of the first record of a job that runs."""
-        ...
-
-    def ends(self, entry: WatchedJob, job: Job, /) -> None:
-        """Take note of a last record, before it is reported."""
-        ...
-
-    def learned(self, key: Key, duration: float, /) -> None:
-        """Take note of how long a job has taken; the policy knows it already."""
-        ...
+    events: tuple[Event, ...] = ()
+    next_poll_at: float | None = None
+    priority: int = REST
+    fatal: AsyncflowError | None = None
+    is_failed_poll: bool = False
+    first_seen: Job | None = None
+    last_seen: Job | None = None
+    duration: tuple[Key, float] | None = None
 
 
-class Judge:
-    """Decides for *desk*, counting in *tally*. `limits` and `ends_at`, the end of all on the loop's clock, may be changed.
+class DecisionRules:
+    """The rules of one watch: its policy, its timeouts, and how many failed polls in a row abandon a job.
 
-    With *keep_records* each job's last record is kept, for the moment at which it is given up.
+    `limits` and `ends_at`, the end of the whole watch on the loop's clock, may be changed. With *keep_records* each job keeps its
+    last record, for the moment at which it times out.
     """
 
     def __init__(
         self,
-        desk: Desk,
         policy: Policy,
         *,
         limits: JobTimeouts,
         forecast: Forecast,
-        tally: WatchCounters,
         wall_clock: Callable[[], datetime],
         max_failures: int | None = None,
         keep_records: bool = False,
     ) -> None:
         self.limits: JobTimeouts = limits
         self.ends_at: float = inf
-        self._desk = desk
         self._policy = policy
         # Asked once: to look a protocol up in a class takes as long as the rest of a poll's bookkeeping.
         self._ranking = policy if isinstance(policy, PrioritizingPolicy) else None
         self._forecast = forecast
-        self._tally = tally
         self._wall_clock = wall_clock
         self._max_failures = max_failures
         self._keep_records = keep_records
         self._keys: dict[Key, Key] = {}
         self._random = Random()
 
-    def hear(self, entry: WatchedJob, answer: object, now: float) -> None:
-        """Draw the conclusions from *answer*, a record or an `AsyncflowError`, at the loop's time *now*."""
-        self._tally.polls += 1
+    def decide(self, entry: WatchedJob, answer: object, now: float) -> Decision:
+        """Return what follows from *answer*, a record or an `AsyncflowError`, at the loop's time *now*; *entry* notes it."""
         if isinstance(answer, Job) and answer.outcome is Outcome.PENDING and answer.job_id == entry.job_id:
-            self._goes_on(entry, answer, now)  # nearly always
-        elif isinstance(answer, AsyncflowError):
-            self._failed(entry, answer, now)
-        elif not isinstance(answer, Job):
+            return self._running(entry, answer, now)  # nearly always
+        if isinstance(answer, AsyncflowError):
+            return self._failed(entry, answer, now)
+        if not isinstance(answer, Job):
             raise TypeError(f"the watcher's fetch returned {type(answer).__name__}, not a Job")
-        elif answer.job_id != entry.job_id or (answer.is_terminal and _is_another(answer)):
-            self._failed(entry, DecodeError("the answer is about another job", transient=True, job_id=entry.job_id), now)
-        else:
-            self._ended(entry, answer)
+        if answer.job_id != entry.job_id or (answer.is_terminal and _is_another(answer)):
+            return self._failed(entry, DecodeError("the answer is about another job", transient=True, job_id=entry.job_id), now)
+        duration = None if answer.duration is None else (self._key(answer), answer.duration)
+        return Decision((Ended(answer),), last_seen=answer, duration=duration)
 
-    def _ended(self, entry: WatchedJob, job: Job) -> None:
-        desk = self._desk
-        desk.ends(entry, job)
-        desk.tell(Ended(job), entry)
-        desk.over(entry)
-        if job.duration is not None:
-            key = self._key(job)
-            self._policy.learn(key, job.duration)
-            desk.learned(key, job.duration)
+    def expire(self, entry: WatchedJob, now: float, job: Job | None = None) -> Decision | None:
+        """Return the end of a job that has timed out, None for one that has time left; *job* is what was just read."""
+        deadline, error = self.limits.deadline(entry)
+        if now < deadline:
+            return None
+        waited = f"not over after {now - entry.added_at:.0f} s"
+        known = f"its status was {entry.status}" if entry.status else "never read"
+        return _abandoned(entry, error(f"{waited}; {known}", job=job))
 
-    def _goes_on(self, entry: WatchedJob, job: Job, now: float) -> None:
-        key = entry.key
+    def _running(self, entry: WatchedJob, job: Job, now: float) -> Decision:
+        key, first_seen = entry.key, None
         if key is None:
-            key = entry.key = self._key(job)
+            key, first_seen = self._key(job), job
+            entry.key = key
             entry.note_birth(job, now, self._wall_clock())
-            self._desk.met(entry, job)
         previous, age = entry.status, now - entry.born_at
         entry.note_answer(job, now, moves=self.limits.stall is not None)
         if self._keep_records:
             entry.job = job
+        events: tuple[Event, ...] = ()
         if job.status != previous:
-            self._tally.moved(previous, job.status)
-            self._desk.tell(Changed(job, previous, self._forecast.expected_end_at(key, age)), entry)
+            events = (Changed(job, previous, self._forecast.expected_end_at(key, age)),)
         pause = self._policy.next_poll(key, age, entry.polls)
         if not -inf < pause < inf:
             # It would have no place in the schedule, and never be polled again.
             raise UsageError(f"the policy's next_poll gave {pause} instead of seconds")
         priority = REST if self._ranking is None else self._ranking.priority(key, age, pause)
-        if self.limits.are_set:
-            self._again(entry, now, pause, priority, job)
-        else:
-            self._desk.again(entry, now + pause, priority)
+        if not self.limits.are_set:
+            return Decision(events, now + pause, priority, first_seen=first_seen)
+        following = self._again(entry, now, pause, priority, job)
+        return following._replace(events=events + following.events, first_seen=first_seen)
 
     def _key(self, job: Job) -> Key:
         """Return what the durations of such jobs are learned under; one tuple serves all jobs of a key."""
         key = (job.service, job.kind, job.model or "")
         return self._keys.setdefault(key, key)
 
-    def _failed(self, entry: WatchedJob, error: AsyncflowError, now: float) -> None:
+    def _failed(self, entry: WatchedJob, error: AsyncflowError, now: float) -> Decision:
         if _concerns_all(error):
-            # Asking on would only repeat the refusal.
-            self._desk.refused(error)
-            return
-        self._tally.failed_polls += 1
+            # Another request would only repeat the refusal.
+            return Decision(fatal=error)
         entry.failures += 1
         is_too_late = error.retry_after is not None and now + error.retry_after >= self.ends_at
         if not error.transient or entry.failures == self._max_failures or is_too_late:
-            self._abandon(entry, error)
-            return
+            return _abandoned(entry, error)._replace(is_failed_poll=True)
+        events: tuple[Event, ...] = ()
         if not entry.is_unreachable:
             entry.is_unreachable = True
-            self._desk.tell(Unreachable(entry.job_id, self._wall_clock(), ErrorInfo.of(error)), entry)
-        self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
+            events = (Unreachable(entry.job_id, self._wall_clock(), ErrorInfo.of(error)),)
+        following = self._again(entry, now, failure_delay(entry.failures, error.retry_after, self._random))
+        return following._replace(events=events + following.events, is_failed_poll=True)
 
-    def _again(self, entry: WatchedJob, now: float, pause: float, priority: int = REST, job: Job | None = None) -> None:
-        """Plan the next poll, the last one for the moment at which a limit of time is reached; *job* is what was just read."""
+    def _again(self, entry: WatchedJob, now: float, pause: float, priority: int = REST, job: Job | None = None) -> Decision:
+        """Return the next poll, the last one at the moment of a timeout, or the end of a job that has timed out."""
         deadline, _ = self.limits.deadline(entry)
         if now + pause < deadline:
-            self._desk.again(entry, now + pause, priority)
-        elif now < deadline:
-            self._desk.again(entry, deadline, EXPECTED)
-        else:
-            self.give_up(entry, now, job)
-
-    def give_up(self, entry: WatchedJob, now: float, job: Job | None = None) -> bool:
-        """Abandon a job if its time is over; return whether it was."""
-        deadline, error = self.limits.deadline(entry)
+            return Decision(next_poll_at=now + pause, priority=priority)
         if now < deadline:
-            return False
-        waited = f"not over after {now - entry.added_at:.0f} s"
-        known = f"its status was {entry.status}" if entry.status else "never read"
-        self._abandon(entry, error(f"{waited}; {known}", job=job))
-        return True
+            return Decision(next_poll_at=deadline, priority=EXPECTED)
+        return self.expire(entry, now, job) or Decision(next_poll_at=now, priority=EXPECTED)
 
-    def _abandon(self, entry: WatchedJob, error: AsyncflowError) -> None:
-        self._desk.tell(Abandoned(entry.job_id, ErrorInfo.of(error), error.job or entry.job), entry)
-        self._desk.over(entry)
+
+def _abandoned(entry: WatchedJob, error: AsyncflowError) -> Decision:
+    return Decision((Abandoned(entry.job_id, ErrorInfo.of(error), error.job or entry.job),))
 
 
 def _concerns_all(error: AsyncflowError) -> bool:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from anyio.lowlevel import checkpoint
 
 from asyncflow.errors import UsageError
+from asyncflow.events import Changed
 from asyncflow.polling import Schedule
 from asyncflow.records import Job
-from asyncflow.watcher.decisions import Judge
+from asyncflow.watcher.decisions import Decision, DecisionRules
 from asyncflow.watcher.forecast import Forecast
 from asyncflow.watcher.instrumentation import WatchInstrumentation
 from asyncflow.watcher.intake import IdIntake
@@ -84,12 +85,10 @@ class WatchEngine:
         self._settings = settings
         self._forecast = Forecast(settings.policy, settings.wall_clock, settings.expiry_warning)
         self._tally = WatchCounters()
-        self._judge = Judge(
-            self,
+        self._rules = DecisionRules(
             settings.policy,
             limits=settings.limits,
             forecast=self._forecast,
-            tally=self._tally,
             wall_clock=settings.wall_clock,
             max_failures=settings.max_failures,
             # Whoever sets a limit of time wants to know how far a job had come; nobody else pays for it in memory.
@@ -101,7 +100,7 @@ class WatchEngine:
             settings.concurrency,
             fetch=self._fetch,
             on_answer=self._on_answer,
-            expire=self._judge.give_up,
+            expire=self._expire_job,
         )
         self._window = RunWindow(settings.pacer, settings.wall_clock)
         self._is_running = False
@@ -131,8 +130,8 @@ class WatchEngine:
             self._is_running = True
             stop = self._pool.start(sink)
             if self._settings.timeout is not None:
-                self._judge.ends_at = self._loop.time() + self._settings.timeout
-                self._expiry = self._loop.call_at(self._judge.ends_at, self._expire)
+                self._rules.ends_at = self._loop.time() + self._settings.timeout
+                self._expiry = self._loop.call_at(self._rules.ends_at, self._expire)
             await self.intake.start(sink)
             await self._done.wait()
             sink.finish()
@@ -203,50 +202,53 @@ class WatchEngine:
         now = self._loop.time()
         if self._instrumentation is not None:
             self._instrumentation.poll_finished(entry, answer, entry.due, start, now)
-        self._judge.hear(entry, answer, now)
+        self._tally.polls += 1
+        self._carry_out(entry, self._rules.decide(entry, answer, now))
 
-    # -- what the judge concludes ----------------------------------------------------------------------------------------
+    def _carry_out(self, entry: WatchedJob, decision: Decision) -> None:
+        if decision.fatal is not None:
+            self._refusal = decision.fatal
+            self._sink.fail(decision.fatal)
+            return
+        if decision.is_failed_poll:
+            self._tally.failed_polls += 1
+        if decision.first_seen is not None:
+            self._forecast.entered(entry)
+            self._warn(decision.first_seen)
+        elif decision.last_seen is not None:
+            self._warn(decision.last_seen)
+        for event in decision.events:
+            self._emit(event, entry)
+        if decision.next_poll_at is not None:
+            self.schedule.reschedule(entry, decision.next_poll_at, decision.priority)
+            return
+        self._drop(entry)
+        if decision.duration is not None:
+            self._settings.policy.learn(*decision.duration)
+            if self.writer is not None:
+                self.writer.policy_changed()
 
-    def again(self, entry: WatchedJob, at: float, priority: int) -> None:
-        """Plan the next poll."""
-        self.schedule.reschedule(entry, at, priority)
-
-    def tell(self, event: Event, entry: WatchedJob) -> None:
-        """Hand an event on, by way of the journal."""
+    def _emit(self, event: Event, entry: WatchedJob) -> None:
+        if type(event) is Changed:
+            self._tally.moved(event.previous, event.job.status)
         if self.writer is not None:
-            # Nothing waits for the disk here. Should we die before the event is on it, the next watch polls the job again and
-            # reports the same: the ids are what cannot be had again, and those are durable before the first poll.
+            # Nothing waits for the disk here. If the process dies before the event is on it, the next watch polls the job again
+            # and reports the same: only the ids cannot be read again, and those are durable before the first poll.
             self.writer.record(event)
         self._deliver(event, entry.job_id, entry.key)
 
-    def over(self, entry: WatchedJob) -> None:
-        """Forget a job whose end was told."""
-        self._drop(entry)
-
-    def refused(self, error: AsyncflowError) -> None:
-        """End the watch."""
-        self._refusal = error
-        self._sink.fail(error)
-
-    def met(self, entry: WatchedJob, job: Job) -> None:
-        """Count a job that runs where the end of the watch is estimated, and say what of it expires."""
-        self._forecast.entered(entry)
-        self._warn(job)
-
-    def ends(self, entry: WatchedJob, job: Job) -> None:  # noqa: ARG002 - the desk's parameters
-        """Say what of a job expires that has ended."""
-        self._warn(job)
-
-    def learned(self, key: Key, duration: float) -> None:  # noqa: ARG002 - the desk's parameters
-        """Have the journal keep what the policy has learned."""
-        if self.writer is not None:
-            self.writer.policy_changed()
+    def _expire_job(self, entry: WatchedJob, now: float) -> bool:
+        """Abandon a job that has timed out; return whether it had."""
+        decision = self._rules.expire(entry, now)
+        if decision is not None:
+            self._carry_out(entry, decision)
+        return decision is not None
 
     # -- limits of time --------------------------------------------------------------------------------------------------
 
     def _expire(self) -> None:
         """End the watch: give up every job but those whose poll is under way, which have a moment more."""
-        self._judge.limits, self._settings.keep_open = JobTimeouts(job=0.0), False
+        self._rules.limits, self._settings.keep_open = JobTimeouts(job=0.0), False
         self.intake.drain()
         self._sink.start_soon(self._give_up_all, self._pool.out)
         self._expiry = self._loop.call_later(min(_GRACE, (self._settings.timeout or 0.0) / 10), self._expire_stragglers)
@@ -258,7 +260,7 @@ class WatchEngine:
     async def _give_up_all(self, but: Container[WatchedJob]) -> None:
         for number, entry in enumerate(self.schedule, 1):
             if self.schedule.get(entry.job_id) is entry and entry not in but:
-                self._judge.give_up(entry, self._loop.time())
+                self._expire_job(entry, self._loop.time())
             if number % _SLICE == 0:
                 await checkpoint()
         self.finish_if_done()

@@ -40,11 +40,11 @@ class Busy(Addon):
         self._more = more
         self._finishes = finishes
         self._held: list[Event] = []
-        self._session: WatchRunner
+        self._runner: WatchRunner
 
     @asynccontextmanager
-    async def run(self, session: WatchRunner) -> AsyncGenerator[None]:
-        self._session = session
+    async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:
+        self._runner = runner
         self.said.append("in")
         try:
             yield
@@ -58,14 +58,14 @@ class Busy(Addon):
     async def on_events(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Ended):
-                self._session.defer_ack(event)
+                self._runner.defer_ack(event)
                 self._held.append(event)
 
     async def drain(self) -> None:
         self.said.append("finish")
         if self._finishes:
             for event in self._held:
-                self._session.ack(event)
+                self._runner.ack(event)
 
     def live_lines(self) -> list[Line]:
         return [[("busy", "")]]
@@ -121,7 +121,7 @@ async def test_a_companion_may_bring_jobs_of_its_own() -> None:
 async def test_one_that_cannot_begin_ends_the_watch_before_the_first_read() -> None:
     class Broken(Addon):
         @asynccontextmanager
-        async def run(self, session: WatchRunner) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
+        async def run(self, runner: WatchRunner) -> AsyncGenerator[None]:  # noqa: ARG002 - the seam's signature
             raise CommandExit("cannot", ExitCode.USAGE)
             yield
 
